@@ -1,0 +1,4 @@
+-- Loses   jobs that wait. Nothing is forgotten: what is due stands in tenure.subjects.
+SET LOCAL lock_timeout = '2s';
+
+DROP SCHEMA procrastinate CASCADE;

@@ -1,0 +1,90 @@
+"""A real Postgres for every test that asks for one."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tenure.base.clock import StoppedClock
+from tenure.base.db import Db, Tx, open_pool
+from tenure.base.ids import CountedIds
+from tenure.sandbox import postgres
+from tenure.schema import apply, changes
+
+TEMPLATE = "tenure_template"
+
+
+@pytest.fixture(scope="session")
+def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The superuser's address: TEST_POSTGRES_URL, or a server of this session's own."""
+    given = os.environ.get("TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    data = tmp_path_factory.mktemp("postgres") / "data"
+    with postgres.running(data, durable=False) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def template(admin: str) -> str:
+    """A database that has every change; others are copied from it."""
+    name = f"{TEMPLATE}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    url = recreate(admin, name, "template0")
+    apply.apply(url, changes.load())
+    return name
+
+
+@pytest.fixture
+def url(admin: str, template: str, request: pytest.FixtureRequest) -> str:
+    """A fresh database, for tests that commit; its address is printed when the test fails."""
+    name = f"tenure_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    address = recreate(admin, name, template)
+    request.node.add_report_section("setup", "database", f"psql '{address}'")
+    return address
+
+
+@pytest.fixture
+async def db(url: str) -> AsyncIterator[Db]:
+    async with open_pool(url, size=8) as pool:
+        yield Db(pool)
+
+
+@pytest.fixture
+async def tx(admin: str, template: str) -> AsyncIterator[Tx]:
+    """A transaction in the template that is always rolled back."""
+    async with await Tx.connect(at(admin, template), row_factory=dict_row) as conn:
+        yield conn
+        await conn.rollback()
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def ids() -> CountedIds:
+    return CountedIds()
+
+
+def recreate(admin: str, name: str, template: str) -> str:
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    return at(admin, name)
+
+
+def at(admin: str, name: str) -> str:
+    """The same server and role, another database."""
+    return psycopg.conninfo.make_conninfo(admin, dbname=name)
