@@ -116,5 +116,10 @@ def open_pool(url: str, *, size: int = 10, pooled: bool = False, timeout: float 
             "connect_timeout": int(timeout),
         },
         connection_class=Tx,
-        check=AsyncConnectionPool.check_connection,  # a restarted server costs nobody an error
+        check=_ask,  # a restarted server costs nobody an error
     )
+
+
+async def _ask(conn: Tx) -> None:
+    """Raise where the connection is dead, before somebody is lent it."""
+    await conn.execute("")

@@ -7,7 +7,7 @@ from typing import cast
 from tenure.base.clock import Clock
 from tenure.base.ids import Ids
 from tenure.sandbox.stripe.errors import missing
-from tenure.sandbox.stripe.model import API_VERSION, Caller, Obj
+from tenure.sandbox.stripe.model import API_VERSION, Caller, Obj, Policy
 from tenure.sandbox.stripe.render import differences, render
 from tenure.sandbox.stripe.shapes import blank
 from tenure.sandbox.stripe.state import State
@@ -42,8 +42,11 @@ PREFIXES = {
 class Books:
     """One mode's objects. Nothing here waits, so each handler's change is atomic."""
 
-    def __init__(self, state: State, *, live: bool, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, state: State, policy: Policy, *, live: bool, clock: Clock, ids: Ids
+    ) -> None:
         self.state = state
+        self.policy = policy
         self.live = live
         self.clock = clock
         self.ids = ids

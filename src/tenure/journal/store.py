@@ -1,0 +1,246 @@
+"""SQL of the inbox and of the subjects."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tenure.base.db import Tx
+from tenure.journal.errors import StaleFence
+from tenure.journal.model import Backlog, Claim, Knock, Subject
+
+
+async def put_knocks(tx: Tx, knocks: Sequence[Knock]) -> None:
+    """Keep events, mark their subjects and wake a worker: one statement, so one commit.
+
+    Promise: an event already kept changes nothing but wakes the worker again. A subject that is
+    due and not yet claimed is not touched: the look to come starts after this event came.
+    """
+    await tx.execute(
+        """
+        WITH incoming AS (
+            SELECT * FROM unnest(
+                       %b::text[], %b::text[], %b::bool[], %b::text[], %b::text[],
+                       %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::bytea[])
+                       AS t (source, account, livemode, event_id, kind,
+                             subject_kind, subject_id, note, occurred_at, body)
+        ), fresh AS (
+            SELECT * FROM incoming i
+             WHERE NOT EXISTS (SELECT FROM tenure.inbox k
+                                WHERE k.source = i.source AND k.account = i.account
+                                  AND k.livemode = i.livemode AND k.event_id = i.event_id)
+        ), wanted AS (
+            SELECT DISTINCT subject_kind AS kind, subject_id AS id
+              FROM fresh WHERE subject_kind IS NOT NULL
+        ), waiting AS (
+            SELECT s.kind, s.id, s.dirty_seq
+              FROM wanted JOIN tenure.subjects s USING (kind, id)
+             WHERE s.dirty_seq > s.claimed_seq
+        ), marked AS (
+            INSERT INTO tenure.subjects AS s (kind, id)
+            SELECT kind, id FROM wanted
+             WHERE (kind, id) NOT IN (SELECT kind, id FROM waiting)
+             ORDER BY kind, id  -- everybody locks in this order: no deadlock
+            ON CONFLICT (kind, id) DO UPDATE
+               SET dirty_seq = s.dirty_seq + 1, marked_at = clock_timestamp()
+            RETURNING s.kind, s.id, s.dirty_seq
+        ), due AS (
+            SELECT * FROM waiting UNION ALL SELECT * FROM marked
+        ), kept AS (
+            INSERT INTO tenure.inbox (source, account, livemode, event_id, kind, subject_kind,
+                                      subject_id, seq, note, occurred_at, body)
+            SELECT f.source, f.account, f.livemode, f.event_id, f.kind, f.subject_kind,
+                   f.subject_id, d.dirty_seq, f.note, f.occurred_at, f.body
+              FROM fresh f LEFT JOIN due d ON d.kind = f.subject_kind AND d.id = f.subject_id
+            ON CONFLICT DO NOTHING
+        )
+        INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
+        SELECT 'tenure', 'reconcile', 'reconcile:' || k.kind, jsonb_build_object('kind', k.kind)
+          FROM (SELECT DISTINCT subject_kind AS kind
+                  FROM incoming WHERE subject_kind IS NOT NULL) k
+         WHERE NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs j
+                            WHERE j.queueing_lock = 'reconcile:' || k.kind AND j.status = 'todo')
+        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
+        """,
+        (
+            [k.source for k in knocks],
+            [k.account for k in knocks],
+            [k.livemode for k in knocks],
+            [k.event_id for k in knocks],
+            [k.kind for k in knocks],
+            [k.subject.kind if k.subject else None for k in knocks],
+            [k.subject.id if k.subject else None for k in knocks],
+            [k.note for k in knocks],
+            [k.occurred_at for k in knocks],
+            [k.body for k in knocks],
+        ),
+    )
+
+
+async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
+    """Mark subjects dirty without an event: a sweep or news of our own asks for a look."""
+    await tx.execute(
+        """
+        WITH marked AS (
+            INSERT INTO tenure.subjects AS s (kind, id)
+            SELECT DISTINCT kind, id FROM unnest(%s::text[], %s::text[]) AS t (kind, id)
+             ORDER BY kind, id
+            ON CONFLICT (kind, id) DO UPDATE
+               SET dirty_seq = s.dirty_seq + 1, marked_at = clock_timestamp()
+        )
+        INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
+        SELECT DISTINCT 'tenure', 'reconcile', 'reconcile:' || kind,
+               jsonb_build_object('kind', kind)
+          FROM unnest(%s::text[]) AS t (kind)
+        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
+        """,
+        ([s.kind for s in subjects], [s.id for s in subjects], [s.kind for s in subjects]),
+    )
+
+
+async def wake_due(tx: Tx) -> None:
+    """Defer a job for every kind that has something due: after a crash, a back-off, a lost wake."""
+    await tx.execute(
+        """
+        INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
+        SELECT 'tenure', 'reconcile', 'reconcile:' || kind, jsonb_build_object('kind', kind)
+          FROM (SELECT DISTINCT kind FROM tenure.subjects
+                 WHERE dirty_seq > settled_seq AND retry_at <= clock_timestamp()
+                   AND (lease_until IS NULL OR lease_until <= clock_timestamp())) due
+        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
+        """
+    )
+
+
+async def take_due(tx: Tx, kind: str, *, limit: int, lease: timedelta) -> list[Claim]:
+    """Claim up to `limit` due subjects: raise their fences and hold them for `lease`."""
+    cur = await tx.execute(
+        """
+        UPDATE tenure.subjects s
+           SET fence       = s.fence + 1,
+               claimed_seq = s.dirty_seq,
+               lease_until = clock_timestamp() + %(lease)s,
+               attempts    = s.attempts + 1
+          FROM (SELECT kind, id FROM tenure.subjects
+                 WHERE kind = %(kind)s AND dirty_seq > settled_seq
+                   AND retry_at <= clock_timestamp()
+                   AND (lease_until IS NULL OR lease_until <= clock_timestamp())
+                 ORDER BY retry_at
+                 LIMIT %(limit)s
+                   FOR UPDATE SKIP LOCKED) due
+         WHERE s.kind = due.kind AND s.id = due.id
+        RETURNING s.kind, s.id, s.fence, s.claimed_seq, s.attempts
+        """,
+        {"kind": kind, "limit": limit, "lease": lease},
+    )
+    return [
+        Claim(
+            subject=Subject(row["kind"], row["id"]),
+            fence=row["fence"],
+            seq=row["claimed_seq"],
+            attempts=row["attempts"],
+        )
+        for row in await cur.fetchall()
+    ]
+
+
+async def take_one(tx: Tx, subject: Subject, *, lease: timedelta) -> Claim | None:
+    """Mark and claim one subject for a look right now; None while somebody else looks at it."""
+    cur = await tx.execute(
+        """
+        INSERT INTO tenure.subjects AS s (kind, id, claimed_seq, fence, lease_until, attempts)
+        VALUES (%(kind)s, %(id)s, 1, 1, clock_timestamp() + %(lease)s, 1)
+        ON CONFLICT (kind, id) DO UPDATE
+           SET dirty_seq   = s.dirty_seq + 1,
+               claimed_seq = s.dirty_seq + 1,
+               fence       = s.fence + 1,
+               lease_until = excluded.lease_until,
+               attempts    = s.attempts + 1
+         WHERE s.lease_until IS NULL OR s.lease_until <= clock_timestamp()
+        RETURNING s.fence, s.claimed_seq, s.attempts
+        """,
+        {"kind": subject.kind, "id": subject.id, "lease": lease},
+    )
+    row = await cur.fetchone()
+    if row is None:
+        return None
+    return Claim(
+        subject=subject, fence=row["fence"], seq=row["claimed_seq"], attempts=row["attempts"]
+    )
+
+
+async def settle(tx: Tx, claim: Claim, *, pause: timedelta) -> None:
+    """Say that what was claimed is seen; the next look waits for `pause`, so that a burst is one.
+
+    Errors: StaleFence when the subject was claimed again meanwhile. Write nothing then.
+    """
+    cur = await tx.execute(
+        """
+        UPDATE tenure.subjects
+           SET settled_seq = %(seq)s, settled_at = clock_timestamp(), lease_until = NULL,
+               attempts = 0, last_error = NULL, retry_at = clock_timestamp() + %(pause)s
+         WHERE kind = %(kind)s AND id = %(id)s AND fence = %(fence)s
+        """,
+        {**_key(claim), "seq": claim.seq, "pause": pause},
+    )
+    if cur.rowcount != 1:
+        raise StaleFence(claim)
+
+
+async def put_off(tx: Tx, claim: Claim, *, error: str, wait: timedelta) -> bool:
+    """Give a claim back after a failure, to be tried again after `wait`; False if it was lost."""
+    cur = await tx.execute(
+        """
+        UPDATE tenure.subjects
+           SET lease_until = NULL, last_error = %(error)s, retry_at = clock_timestamp() + %(wait)s
+         WHERE kind = %(kind)s AND id = %(id)s AND fence = %(fence)s
+        """,
+        {**_key(claim), "error": error[:500], "wait": wait},
+    )
+    return cur.rowcount == 1
+
+
+async def next_due(tx: Tx, kind: str) -> timedelta | None:
+    """Say how long until something of this kind is due: zero or less for now, None for never."""
+    cur = await tx.execute(
+        """
+        SELECT min(greatest(retry_at, coalesce(lease_until, '-infinity'))) - clock_timestamp()
+                   AS wait,
+               min(greatest(retry_at, coalesce(lease_until, '-infinity'))) = '-infinity' AS now
+          FROM tenure.subjects WHERE kind = %s AND dirty_seq > settled_seq
+        """,
+        (kind,),
+    )
+    row = await cur.fetchone()
+    if row is None or row["now"] is None:
+        return None
+    return timedelta(0) if row["now"] else row["wait"]
+
+
+async def list_backlog(tx: Tx) -> list[Backlog]:
+    """Count what is due, by kind."""
+    cur = await tx.execute(
+        """
+        SELECT kind, count(*) AS due, count(last_error) AS failing, min(marked_at) AS oldest
+          FROM tenure.subjects WHERE dirty_seq > settled_seq GROUP BY kind ORDER BY kind
+        """
+    )
+    return [Backlog(**row) for row in await cur.fetchall()]
+
+
+async def drop_settled(tx: Tx, *, kept: timedelta, limit: int) -> int:
+    """Forget events that are settled and older than `kept`; say how many."""
+    cur = await tx.execute(
+        """
+        DELETE FROM tenure.inbox WHERE ctid IN (
+            SELECT i.ctid FROM tenure.inbox i
+              LEFT JOIN tenure.subjects s ON s.kind = i.subject_kind AND s.id = i.subject_id
+             WHERE i.received_at < clock_timestamp() - %s
+               AND (i.seq IS NULL OR i.seq <= s.settled_seq)
+             LIMIT %s)
+        """,
+        (kept, limit),
+    )
+    return cur.rowcount
+
+
+def _key(claim: Claim) -> dict[str, object]:
+    return {"kind": claim.subject.kind, "id": claim.subject.id, "fence": claim.fence}
