@@ -130,6 +130,13 @@ CREATE TABLE tenure.budgets (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE tenure.budgets IS 'Calls to each provider, spread over time for all processes together';
 
+CREATE TABLE tenure.leases (
+    name   text        PRIMARY KEY,
+    holder text        NOT NULL,
+    until  timestamptz NOT NULL
+);
+COMMENT ON TABLE tenure.leases IS 'Who does something that only one may do at a time, and until when';
+
 ALTER TABLE tenure.audit_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY audit_log_tenant ON tenure.audit_log TO tenure_app, tenure_reader
     USING (tenure.is_mine(org_id, user_id)) WITH CHECK (tenure.is_mine(org_id, user_id));
@@ -138,7 +145,8 @@ CREATE POLICY audit_log_worker ON tenure.audit_log TO tenure_worker USING (true)
 GRANT SELECT, INSERT ON tenure.inbox TO tenure_app;
 GRANT SELECT, INSERT, UPDATE ON tenure.subjects, tenure.budgets TO tenure_app;
 GRANT SELECT, INSERT ON tenure.audit_log, tenure.news TO tenure_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenure.inbox, tenure.subjects, tenure.news, tenure.budgets TO tenure_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenure.inbox, tenure.subjects, tenure.news, tenure.budgets,
+    tenure.leases TO tenure_worker;
 GRANT SELECT, INSERT ON tenure.audit_log TO tenure_worker;
 GRANT SELECT ON tenure.audit_heads TO tenure_app, tenure_worker;
 GRANT SELECT ON tenure.audit_log TO tenure_reader;

@@ -9,6 +9,7 @@ BEGIN
        FROM tenure.audit_log LIMIT 0;
     PERFORM topic, org_id, user_id, payload, sent_at FROM tenure.news LIMIT 0;
     PERFORM name, next_free FROM tenure.budgets LIMIT 0;
+    PERFORM name, holder, until FROM tenure.leases LIMIT 0;
     ASSERT (SELECT relrowsecurity FROM pg_class WHERE oid = 'tenure.audit_log'::regclass),
            '0002: row-level security is off on tenure.audit_log';
     ASSERT (SELECT count(*) = 2 FROM pg_trigger

@@ -14,7 +14,6 @@ CREATE TABLE tenure.customer_intents (
     generation      integer     NOT NULL CHECK (generation >= 1),
     idempotency_key text        NOT NULL UNIQUE,
     params          jsonb       NOT NULL,
-    lease_until     timestamptz NOT NULL,
     created_at      timestamptz NOT NULL,
     CHECK (num_nonnulls(org_id, user_id) = 1)
 );

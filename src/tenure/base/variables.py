@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -17,7 +17,6 @@ from psycopg.conninfo import conninfo_to_dict
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 HOST = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
-PORTS = 65_535
 
 Parser = Callable[[str], Any]  # raises ValueError with words that never repeat the value
 
@@ -234,8 +233,12 @@ def _role_of(token: str) -> str | None:
     return str(cast("dict[str, object]", claims).get("role", "nobody"))
 
 
-def _split(value: str) -> Any:  # noqa: ANN401 (SplitResult, after its port was tried)
-    parts = urlsplit(value)
-    if parts.port is not None and not 0 < parts.port <= PORTS:
+def _split(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        good = parts.port is None or parts.port > 0
+    except ValueError:  # its words may repeat the value
+        raise ValueError("is not an address") from None
+    if not good:
         raise ValueError("has a port outside 1 to 65535")
     return parts

@@ -22,7 +22,6 @@ FRESH = timedelta(minutes=5)  # after this a fetch starts in the background
 STALE = timedelta(hours=24)  # through an outage, known keys serve this long
 COOL_DOWN = timedelta(seconds=30)  # between fetches that a token asked for
 FIRST_RETRY = timedelta(seconds=1)  # after a failed fetch; doubles up to COOL_DOWN
-FETCH_SECONDS = 5.0
 MAX_BYTES = 256 * 1024
 MAX_KEYS = 32
 MIN_RSA_BITS = 2048
@@ -34,6 +33,7 @@ class KeyAddress:
 
     url: str
     bearer: str | None = field(default=None, repr=False)  # Clerk's Backend API asks for one
+    timeout: timedelta = timedelta(seconds=5)  # for the whole fetch, however it drips in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ class FetchedKeys:
         if self._at.bearer:
             headers["authorization"] = f"Bearer {self._at.bearer}"
         body = bytearray()
-        async with asyncio.timeout(FETCH_SECONDS):
+        async with asyncio.timeout(self._at.timeout.total_seconds()):
             async with self._http.stream("GET", self._at.url, headers=headers) as answer:
                 answer.raise_for_status()
                 async for chunk in answer.aiter_bytes():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -49,6 +49,20 @@ class AnotherRunner(TenureError):
     hint = "Wait until it has finished, then run `tenure db status`."
 
 
+class NotAllowed(TenureError):
+    """The role that signed in may not read or change what it would have to."""
+
+    code = "schema.not_allowed"
+    hint = "Use the database's owner for `tenure db`, or a member of tenure_owner."
+
+
+class DatabaseAhead(TenureError):
+    """The database has changes that this release does not carry."""
+
+    code = "schema.database_ahead"
+    hint = "Use the release that applied them, or a newer one."
+
+
 class CannotLook(TenureError):
     """The database could not be reached."""
 
@@ -63,6 +77,7 @@ class State:
     applied: tuple[Change, ...]
     pending: tuple[Change, ...]
     edited: tuple[Change, ...]  # applied with another text
+    ahead: tuple[int, ...] = ()  # numbers of applied changes that we do not carry
 
 
 Told = Callable[[str, Change, int], None]  # ("applied" or "taken back", which, milliseconds)
@@ -75,10 +90,10 @@ def _quiet(_what: str, _change: Change, _ms: int) -> None:
 def status(url: str, changes: Sequence[Change]) -> State:
     """Compare a database with the changes we carry.
 
-    Errors: CannotLook.
+    Errors: NotAllowed, CannotLook.
     """
-    with _connect(url) as conn:
-        return _state(conn, changes)
+    with connect(url) as conn:
+        return state_of(conn, changes)
 
 
 def apply(
@@ -86,12 +101,12 @@ def apply(
 ) -> State:
     """Apply what is pending, up to number `to`.
 
-    Errors:  ChangeFailed, ChangeEdited, AnotherRunner, CannotLook.
+    Errors:  ChangeFailed, ChangeEdited, AnotherRunner, NotAllowed, CannotLook.
     Promise: each change is applied and verified in one transaction, or not at all.
     """
-    with _connect(url) as conn, _alone(conn):
+    with connect(url) as conn, _alone(conn):
         conn.execute(LOG)
-        state = _state(conn, changes)
+        state = state_of(conn, changes)
         if state.edited:
             names = ", ".join(change.name for change in state.edited)
             raise ChangeEdited(f"applied with another text: {names}")
@@ -99,20 +114,23 @@ def apply(
             if to is not None and change.number > to:
                 break
             told("applied", change, _up(conn, change))
-        return _state(conn, changes)
+        return state_of(conn, changes)
 
 
 def back(url: str, changes: Sequence[Change], *, to: int, told: Told = _quiet) -> State:
     """Take back every applied change above number `to`, newest first.
 
-    Errors: ChangeFailed, AnotherRunner, CannotLook.
+    Errors: ChangeFailed, DatabaseAhead, AnotherRunner, NotAllowed, CannotLook.
     """
-    with _connect(url) as conn, _alone(conn):
-        state = _state(conn, changes)
+    with connect(url) as conn, _alone(conn):
+        state = state_of(conn, changes)
+        if state.ahead:
+            numbers = ", ".join(map(str, state.ahead))
+            raise DatabaseAhead(f"changes stand on top that we do not carry: {numbers}")
         for change in reversed(state.applied):
             if change.number > to:
                 told("taken back", change, _down(conn, change))
-        return _state(conn, changes)
+        return state_of(conn, changes)
 
 
 def _up(conn: Conn, change: Change) -> int:
@@ -124,7 +142,9 @@ def _up(conn: Conn, change: Change) -> int:
         conn.execute(change.verify)
         took = round((time.perf_counter() - started) * 1000)
         conn.execute(
-            "INSERT INTO tenure_changes.log (number, name, digest, took_ms) VALUES (%s, %s, %s, %s)",
+            """
+            INSERT INTO tenure_changes.log (number, name, digest, took_ms) VALUES (%s, %s, %s, %s)
+            """,
             (change.number, change.name, change.digest, took),
         )
     return took
@@ -149,7 +169,11 @@ def _saying(change: Change) -> Generator[None]:
 
 
 @contextmanager
-def _connect(url: str) -> Generator[Conn]:
+def connect(url: str) -> Generator[Conn]:
+    """Open the one connection that a command of `tenure db` works on.
+
+    Errors: NotAllowed, CannotLook.
+    """
     try:
         conn = Conn.connect(
             url,
@@ -162,7 +186,10 @@ def _connect(url: str) -> Generator[Conn]:
     except psycopg.OperationalError as exc:
         raise CannotLook(str(exc).strip().splitlines()[0]) from exc
     with conn:
-        yield conn
+        try:
+            yield conn
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise NotAllowed(exc.diag.message_primary or "permission denied") from exc
 
 
 @contextmanager
@@ -173,10 +200,12 @@ def _alone(conn: Conn) -> Generator[None]:
     try:
         yield
     finally:
-        conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+        with suppress(psycopg.OperationalError):  # a lost session has given it back already
+            conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
 
 
-def _state(conn: Conn, changes: Sequence[Change]) -> State:
+def state_of(conn: Conn, changes: Sequence[Change]) -> State:
+    """Compare the log of a database with the changes we carry."""
     found = conn.execute("SELECT to_regclass('tenure_changes.log') IS NOT NULL AS there").fetchone()
     log = (
         conn.execute("SELECT number, digest FROM tenure_changes.log")
@@ -188,4 +217,5 @@ def _state(conn: Conn, changes: Sequence[Change]) -> State:
         applied=tuple(c for c in changes if c.number in digests),
         pending=tuple(c for c in changes if c.number not in digests),
         edited=tuple(c for c in changes if digests.get(c.number, c.digest) != c.digest),
+        ahead=tuple(sorted(digests.keys() - {c.number for c in changes})),
     )

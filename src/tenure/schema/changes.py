@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,10 @@ from tenure.base.errors import TenureError
 
 NAME = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+")
 INCLUDE = "-- include: procrastinate"
+OBJECTS = "objects.txt"  # written by scripts/docs.py
+MADE = re.compile(
+    r"^CREATE (?:UNIQUE )?(?P<kind>TABLE|TYPE|INDEX|FUNCTION) (?P<name>[a-z0-9_]+)", re.MULTILINE
+)
 
 
 class BadChange(TenureError):
@@ -29,11 +34,17 @@ class Change:
     up: LiteralString
     verify: LiteralString
     down: LiteralString
+    written: str  # up.sql as it stands in the folder, before anything is included
+    objects: frozenset[str] = frozenset()  # "table tenure.inbox": what it makes
+    gone: frozenset[str] = frozenset()  # what it takes away from earlier changes
 
     @property
     def digest(self) -> str:
-        """Name the exact text that goes up, so that an edited change is found out."""
-        return hashlib.sha256(self.up.encode()).hexdigest()
+        """Name the exact text of the change, so that an edited one is found out.
+
+        What is included is left out: a newer queue library is not an edit of ours.
+        """
+        return hashlib.sha256(self.written.encode()).hexdigest()
 
 
 def folder() -> Path:
@@ -60,12 +71,41 @@ def _read(path: Path) -> Change:
     missing = [file.name for file in parts.values() if not file.is_file()]
     if match is None or missing:
         raise BadChange(f"{path.name}: " + (f"lacks {missing}" if missing else "is badly named"))
+    written = _sql(parts["up"])
+    queue = _queue() if INCLUDE in written else ""
+    made, gone = _objects(path / OBJECTS)
     return Change(
         number=int(match["number"]),
         name=path.name,
-        up=_sql(parts["up"]).replace(INCLUDE, _queue() if INCLUDE in _sql(parts["up"]) else ""),
+        up=written.replace(INCLUDE, queue),
         verify=_sql(parts["verify"]),
         down=_sql(parts["down"]),
+        written=written,
+        objects=made | _made_by_queue(queue),
+        gone=gone,
+    )
+
+
+def expected(applied: Iterable[Change]) -> list[tuple[str, Change]]:
+    """List the objects that must stand after these changes, each with the change that made it."""
+    found: dict[str, Change] = {}
+    for change in applied:
+        found = {name: by for name, by in found.items() if name not in change.gone}
+        found |= dict.fromkeys(sorted(change.objects), change)
+    return list(found.items())
+
+
+def _objects(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Read objects.txt: what the change makes, and behind `- ` what it takes away."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    gone = frozenset(line.removeprefix("- ") for line in lines if line.startswith("- "))
+    return frozenset(line for line in lines if line and not line.startswith(("-", "#"))), gone
+
+
+def _made_by_queue(queue: str) -> frozenset[str]:
+    """Name what the installed procrastinate needs, which is not ours to list in a file."""
+    return frozenset(
+        f"{match['kind'].lower()} procrastinate.{match['name']}" for match in MADE.finditer(queue)
     )
 
 
@@ -74,6 +114,6 @@ def _sql(path: Path) -> LiteralString:
 
 
 def _queue() -> LiteralString:
-    """The SQL of the installed procrastinate, which is a dependency and not copied here."""
+    """Read the SQL of the installed procrastinate, a dependency that is not copied here."""
     found = resources.files("procrastinate.sql") / "schema.sql"
     return cast("LiteralString", found.read_text(encoding="utf-8"))

@@ -69,14 +69,14 @@ def missing_parameter(param: str) -> StripeRefusal:
     return invalid(f"Missing required param: {param}.", param, "parameter_missing")
 
 
-def declined(decline_code: str = "generic_decline") -> StripeRefusal:
+def declined(decline_code: str | None = None) -> StripeRefusal:
     """Say that the card said no."""
     return StripeRefusal(
         "Your card was declined.",
         status=402,
         kind="card_error",
         code="card_declined",
-        decline_code=decline_code,
+        decline_code=decline_code or "generic_decline",
     )
 
 

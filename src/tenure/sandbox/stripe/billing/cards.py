@@ -1,6 +1,7 @@
 """Which card pays, and whether it does."""
 
 from tenure.sandbox.stripe.books import Books
+from tenure.sandbox.stripe.errors import declined
 from tenure.sandbox.stripe.model import Obj
 
 CARDS: dict[str, Obj] = {
@@ -48,3 +49,12 @@ def charge(card: Obj | None) -> bool:
         return True
     card["_charges_left"] = max(left - 1, 0)
     return left > 0
+
+
+def check_attachable(card: Obj) -> None:
+    """Refuse a card whose bank says no at once.
+
+    Errors: a card error.
+    """
+    if card.get("_refused"):
+        raise declined("insufficient_funds" if card["card"]["last4"] == "9995" else None)

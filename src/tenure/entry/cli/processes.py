@@ -1,0 +1,42 @@
+"""`tenure serve` and `tenure work`: the two processes that a deployment runs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+import click
+
+from tenure.base import log
+from tenure.base.settings import Need, Settings
+from tenure.entry.cli.environment import settings_for
+from tenure.entry.cli.group import attribute, json_option
+
+Run = Callable[[Settings], None]
+
+
+@click.command()
+@json_option
+def serve(*, as_json: bool) -> None:
+    """Run the HTTP service until it is told to stop (SIGTERM or Ctrl-C).
+
+    With --json, logs are JSON whatever TENURE_LOG_FORMAT says.
+    """
+    _run("serve", "tenure.entry.http.server:run", as_json=as_json)
+
+
+@click.command()
+@json_option
+def work(*, as_json: bool) -> None:
+    """Run a worker until it is told to stop; start as many as you like.
+
+    With --json, logs are JSON whatever TENURE_LOG_FORMAT says.
+    """
+    _run("work", "tenure.entry.worker.main:run", as_json=as_json)
+
+
+def _run(need: Need, target: str, *, as_json: bool) -> None:
+    settings = settings_for(need)
+    if as_json:
+        settings = replace(settings, log_format="json")
+    log.set_up(form=settings.log_format, level=settings.log_level)
+    cast("Run", attribute(target))(settings)

@@ -1,0 +1,82 @@
+"""`tenure sandbox …`: pieces of the outside world, pretended, each in a process of its own."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from tenure.entry.cli.group import attribute, json_option, say
+from tenure.sandbox import postgres as embedded
+
+STATE = click.Path(dir_okay=False, path_type=Path)
+PORT = click.IntRange(1, 65_535)
+
+
+@click.group()
+def sandbox() -> None:
+    """Run a piece of the outside world, pretended: for trials and tests, never for money."""
+
+
+@sandbox.command()
+@click.option("--port", type=PORT, default=12_111, show_default=True)
+@click.option("--state", type=STATE, help="Keep what happens in this file.  [default: in memory]")
+@json_option
+def stripe(*, port: int, state: Path | None, as_json: bool) -> None:
+    """Run the pretended Stripe until Ctrl-C."""
+    _announce("STRIPE_API_BASE", port, as_json=as_json)
+    _runner("tenure.sandbox.stripe.server:run")(port=port, state=state)
+
+
+@sandbox.command()
+@click.option("--port", type=PORT, default=12_112, show_default=True)
+@click.option("--state", type=STATE, help="Keep what happens in this file.  [default: in memory]")
+@click.option("--secret-key", help="The key that callers must show.  [default: a new one]")
+@click.option(
+    "--origin",
+    default="http://localhost:3000",
+    show_default=True,
+    help="The application that its session tokens are made for (`azp`).",
+)
+@json_option
+def clerk(
+    *, port: int, state: Path | None, secret_key: str | None, origin: str, as_json: bool
+) -> None:
+    """Run the pretended Clerk until Ctrl-C; GET /_sandbox tells its keys."""
+    _announce("CLERK_API_BASE", port, as_json=as_json)
+    run = _runner("tenure.sandbox.clerk.app:run")
+    run(port=port, state=state, secret_key=secret_key, origin=origin)
+
+
+@sandbox.command()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".tenure/postgres",
+    show_default=True,
+    help="Where its files are; made when new, kept afterwards.",
+)
+@click.option("--port", type=PORT, help="[default: any that is free]")
+@json_option
+def postgres(*, data: Path, port: int | None, as_json: bool) -> None:
+    """Run a Postgres from the installed wheel until Ctrl-C; its address is printed first."""
+    with embedded.running(data.resolve(), port=port) as server:
+        said = {"url": server.url, "port": server.port, "data": str(server.data)}
+        say(
+            said,
+            [f"DATABASE_URL={server.url}", "Ctrl-C stops it; its data stays."],
+            as_json=as_json,
+        )
+        while server.process.poll() is None:
+            time.sleep(0.2)
+    raise SystemExit(2)  # it ended by itself, which nobody asked for
+
+
+def _announce(variable: str, port: int, *, as_json: bool) -> None:
+    url = f"http://127.0.0.1:{port}"
+    say({"url": url, "port": port}, [f"{variable}={url}", "Ctrl-C stops it."], as_json=as_json)
+
+
+def _runner(target: str) -> Callable[..., Any]:
+    return cast("Callable[..., Any]", attribute(target))
