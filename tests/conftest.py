@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -46,6 +48,38 @@ def url(admin: str, template: str, request: pytest.FixtureRequest) -> str:
     address = recreate(admin, name, template)
     request.node.add_report_section("setup", "database", f"psql '{address}'")
     return address
+
+
+@dataclass
+class Frail:
+    """A server of its own, for tests that turn it off and on again."""
+
+    data: Path
+    port: int
+    server: postgres.Postgres | None = None
+
+    def on(self) -> str:
+        self.server = self.server or postgres.start(self.data, port=self.port, durable=False)
+        return self.server.url
+
+    def off(self) -> None:
+        if self.server:
+            self.server.stop()
+        self.server = None
+
+
+@pytest.fixture(scope="session")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frail]:
+    frail = Frail(data=tmp_path_factory.mktemp("frail") / "data", port=postgres.free_port())
+    yield frail
+    frail.off()
+
+
+@pytest.fixture
+def frail(spare: Frail) -> Frail:
+    """A second server that runs, and that the test may stop; its database is made by `recreate`."""
+    spare.on()
+    return spare
 
 
 @pytest.fixture

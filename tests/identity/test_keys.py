@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import httpx
@@ -150,6 +150,7 @@ async def test_without_any_keys_there_is_no_verdict_until_they_come(
         assert await outcomes(verifier, [scene.sign(n) for n in range(20)]) == (
             ["KeysUnavailable"] * 20
         )
+        assert await outcomes(verifier, [scene.sign()]) == ["KeysUnavailable"]
         assert scene.fetches() == 1, "a failed fetch is not repeated at once"
         scene.heal()
         scene.clock.tick(timedelta(seconds=1))
@@ -205,7 +206,6 @@ BAD_ANSWERS = {
     "keys of a wrong type": httpx.Response(200, json={"keys": "many"}),
     "members of a wrong type": httpx.Response(200, json={"keys": [1, None, {"kty": 7}]}),
     "a redirect": httpx.Response(302, headers={"location": "http://evil.invalid"}),
-    "endless": httpx.Response(200, content=b" " * 300_000),
 }
 
 
@@ -223,6 +223,23 @@ async def test_a_nonsense_answer_keeps_the_keys_we_have(scene: Scene, name: str)
             await ring.find("unknown")
         assert await ring.find(kid) == known
         await ring.close()
+
+
+async def test_a_key_set_without_end_is_not_read_to_its_end(scene: Scene) -> None:
+    chunks_read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal chunks_read
+        for _ in range(1000):
+            chunks_read += 1
+            yield b" " * 10_000
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
+    async with httpx.AsyncClient(transport=transport) as http:
+        ring = FetchedKeys(AT, "RS256", http=http, clock=scene.clock)
+        with pytest.raises(KeysUnavailable):
+            await ring.find("any")
+    assert chunks_read < 50
 
 
 def rsa_jwk(bits: int = 2048, **changes: object) -> dict[str, object]:

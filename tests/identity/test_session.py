@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 
 from tenure.base.clock import StoppedClock
 from tenure.identity import errors
+from tenure.identity.claims import Claims
 from tenure.identity.keys import KeyAddress, Pem
 from tenure.identity.session import Verifier, bearer, clerk, clerk_frontend_api
 from tests.identity.clerk_scene import START, Scene, a_scene
@@ -118,6 +120,25 @@ async def test_a_wrong_token_is_refused_by_name(scene: Scene, name: str) -> None
     assert caught.value.hint
     for part in token.split("."):
         assert not part or part not in str(caught.value)
+
+
+async def test_the_algorithm_is_the_issuers_and_asks_nobody(scene: Scene) -> None:
+    """B1: the header's `alg` never picks the algorithm; a wrong one costs no look at the keys."""
+    before = scene.fetches()
+    async with scene.verifier() as verifier:
+        for sign in ("none", "hs256_with_public_pem"):
+            with pytest.raises(errors.BadToken) as caught:
+                await verifier.verify(scene.mint(sign=sign))
+            assert caught.value.facts == {"reason": "algorithm"}
+    assert scene.fetches() == before
+
+
+async def test_a_reader_cannot_smuggle_in_another_issuer(scene: Scene) -> None:
+    issuer = clerk(scene.clerk.url, keys=Pem(text=scene.clerk.world.state.keys[0].public_pem()))
+    other = Claims(iss="https://other.example.com", sub="user_1", iat=NOW, exp=NOW + 60)
+    verifier = Verifier([replace(issuer, read=lambda _: other)], clock=scene.clock)
+    with pytest.raises(errors.BadToken, match="two issuers"):
+        await verifier.verify(scene.mint())
 
 
 MALFORMED = ["", ".", "..", "...", "a.b", "a.b.c", "ak_opaque", "é.é.é", "\ud800.a.b", "x" * 20_000]

@@ -45,3 +45,6 @@ CREATE FUNCTION tenure.is_mine(org uuid, person uuid) RETURNS boolean
     AS $$ SELECT CASE WHEN org IS NOT NULL THEN org = tenure.current_org()
                       ELSE person = tenure.current_person() END $$;
 COMMENT ON FUNCTION tenure.is_mine IS 'The one tenant test that every policy uses';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tenure FROM PUBLIC;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tenure TO tenure_app, tenure_worker, tenure_reader;

@@ -137,18 +137,28 @@ CREATE TABLE tenure.leases (
 );
 COMMENT ON TABLE tenure.leases IS 'Who does something that only one may do at a time, and until when';
 
-ALTER TABLE tenure.audit_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenure.audit_log   ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenure.audit_heads ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenure.news        ENABLE ROW LEVEL SECURITY;
 CREATE POLICY audit_log_tenant ON tenure.audit_log TO tenure_app, tenure_reader
     USING (tenure.is_mine(org_id, user_id)) WITH CHECK (tenure.is_mine(org_id, user_id));
-CREATE POLICY audit_log_worker ON tenure.audit_log TO tenure_worker USING (true) WITH CHECK (true);
+CREATE POLICY audit_heads_tenant ON tenure.audit_heads FOR SELECT TO tenure_app, tenure_reader
+    USING (chain IN (tenure.current_org(), tenure.current_person()));
+CREATE POLICY news_tenant ON tenure.news TO tenure_app
+    USING (tenure.is_mine(org_id, user_id)) WITH CHECK (tenure.is_mine(org_id, user_id));
+CREATE POLICY audit_log_worker   ON tenure.audit_log   TO tenure_worker USING (true) WITH CHECK (true);
+CREATE POLICY audit_heads_worker ON tenure.audit_heads TO tenure_worker USING (true) WITH CHECK (true);
+CREATE POLICY news_worker        ON tenure.news        TO tenure_worker USING (true) WITH CHECK (true);
 
-GRANT SELECT, INSERT ON tenure.inbox TO tenure_app;
+REVOKE ALL ON FUNCTION tenure.audit_digest, tenure.audit_link, tenure.audit_refuse FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenure.audit_digest TO tenure_app, tenure_worker, tenure_reader;
+GRANT INSERT, SELECT (source, account, livemode, event_id) ON tenure.inbox TO tenure_app;  -- no body
 GRANT SELECT, INSERT, UPDATE ON tenure.subjects, tenure.budgets TO tenure_app;
 GRANT SELECT, INSERT ON tenure.audit_log, tenure.news TO tenure_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenure.inbox, tenure.subjects, tenure.news, tenure.budgets,
     tenure.leases TO tenure_worker;
 GRANT SELECT, INSERT ON tenure.audit_log TO tenure_worker;
-GRANT SELECT ON tenure.audit_heads TO tenure_app, tenure_worker;
+GRANT SELECT ON tenure.audit_heads TO tenure_app, tenure_worker, tenure_reader;
 GRANT SELECT ON tenure.audit_log TO tenure_reader;
 GRANT SELECT (kind, id, dirty_seq, claimed_seq, settled_seq, fence, lease_until, attempts, retry_at,
               marked_at, settled_at) ON tenure.subjects TO tenure_reader;

@@ -10,8 +10,12 @@ BEGIN
     PERFORM topic, org_id, user_id, payload, sent_at FROM tenure.news LIMIT 0;
     PERFORM name, next_free FROM tenure.budgets LIMIT 0;
     PERFORM name, holder, until FROM tenure.leases LIMIT 0;
-    ASSERT (SELECT relrowsecurity FROM pg_class WHERE oid = 'tenure.audit_log'::regclass),
-           '0002: row-level security is off on tenure.audit_log';
+    ASSERT (SELECT bool_and(relrowsecurity) FROM pg_class
+             WHERE oid IN ('tenure.audit_log'::regclass, 'tenure.audit_heads'::regclass,
+                           'tenure.news'::regclass)),
+           '0002: row-level security is off on tenure.audit_log, audit_heads or news';
+    ASSERT NOT has_column_privilege('tenure_app', 'tenure.inbox', 'body', 'SELECT'),
+           '0002: client requests may read the events of others';
     ASSERT (SELECT count(*) = 2 FROM pg_trigger
              WHERE tgrelid = 'tenure.audit_log'::regclass AND tgenabled = 'O' AND NOT tgisinternal),
            '0002: the audit log is not guarded by its two triggers';

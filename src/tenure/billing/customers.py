@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
 
+from tenure.base.log import log
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
@@ -19,7 +19,6 @@ from tenure.journal import audit, news
 from tenure.journal import store as journal
 from tenure.journal.model import Entry, Subject
 
-log = structlog.get_logger()
 CLOCKS_DIFFER = timedelta(hours=1)  # between Stripe and us, when we search by time
 
 

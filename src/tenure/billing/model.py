@@ -70,6 +70,7 @@ class Customer:
     default_payment_method: str | None
     metadata: Mapping[str, str]
     billing_address: Mapping[str, str | None] | None
+    portal_configuration: str | None
     sync_status: str
     synced_at: datetime | None
     created_at: datetime
@@ -99,6 +100,7 @@ class Customer:
             default_payment_method=profile.default_payment_method,
             metadata=profile.metadata,
             billing_address=profile.billing_address,
+            portal_configuration=None,
             sync_status="pending",
             synced_at=None,
             created_at=at,

@@ -196,6 +196,7 @@ def _customer(row: DictRow) -> Customer:
         default_payment_method=row["default_payment_method"],
         metadata=row["customer_metadata"],
         billing_address=row["billing_address"],
+        portal_configuration=row["portal_configuration"],
         sync_status=row["sync_status"],
         synced_at=row["synced_at"],
         created_at=row["created_at"],

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import stripe
-import structlog
 
+from tenure.base.log import log
 from tenure.base.errors import TenureError
 from tenure.billing.errors import (
     NoSuchObject,
@@ -22,7 +22,6 @@ from tenure.billing.errors import (
 )
 from tenure.billing.projection import Raw
 
-log = structlog.get_logger()
 
 API_VERSION = str(stripe.api_version)  # the one this SDK was made for; shapes follow it
 PAGE = 100

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
 
+from tenure.base.log import log
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
@@ -15,7 +15,6 @@ from tenure.billing.stripe import Snapshot, Stripe
 from tenure.journal import audit, news
 from tenure.journal.model import Claim, Entry, Subject
 
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,10 @@ class KeyRing(Protocol):
         """List the keys called `kid` that are not among `tried`, asking the issuer if need be."""
         ...
 
+    async def warm(self) -> None:
+        """Have keys at hand; raise KeysUnavailable where there are none to be had."""
+        ...
+
     async def close(self) -> None:
         """Stop what runs in the background."""
         ...
@@ -74,6 +78,9 @@ class FixedKey:
         """Offer nothing: there is no other key."""
         del kid, tried
         return ()
+
+    async def warm(self) -> None:
+        """Nothing to do: the key is here."""
 
     async def close(self) -> None:
         """Do nothing: nothing runs."""
@@ -123,6 +130,14 @@ class FetchedKeys:
         if not self._beyond(kid, tried):
             await self._ask()
         return self._beyond(kid, tried)
+
+    async def warm(self) -> None:
+        """Fetch keys where none are at hand.
+
+        Errors: KeysUnavailable.
+        """
+        if not self._serviceable():
+            await self._first()
 
     async def close(self) -> None:
         """Stop a fetch that is still under way."""

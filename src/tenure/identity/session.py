@@ -161,6 +161,14 @@ class Verifier:
         self._seen.put(token, principal, min(principal.expires_at + self._leeway, now + MAX_RECALL))
         return principal
 
+    async def warm_up(self) -> None:
+        """Have every issuer's keys at hand before the first token comes.
+
+        Errors: KeysUnavailable.
+        """
+        for _, ring in self._trusted.values():
+            await ring.warm()
+
     async def close(self) -> None:
         """Stop what runs in the background; the HTTP client stays the caller's."""
         for _, ring in self._trusted.values():

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol, Self
 
-import psycopg
-
 from tenure.base.db import DatabaseAway, Db
 from tenure.journal import store
 from tenure.journal.errors import InboxFull
@@ -15,6 +13,7 @@ BATCH = 500  # knocks in one statement at most
 ROOM = 20_000  # knocks in memory at most
 WRITERS = 2  # one statement is written while the next one is gathered
 GIVE_UP = 8.0  # seconds; providers wait longer than that
+CLOSED = "the process stops; the event was not committed"
 
 
 class Keeper(Protocol):
@@ -42,8 +41,7 @@ class Inbox:
         for writer in self._writers:
             writer.cancel()
         await asyncio.gather(*self._writers, return_exceptions=True)
-        for waiting in self._waiting:
-            waiting[1].cancel()
+        _answer(self._waiting, DatabaseAway(CLOSED))
 
     async def keep(self, knock: Knock) -> None:
         """Return once the event is committed.
@@ -63,8 +61,12 @@ class Inbox:
             taken, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             if not self._waiting:
                 self._some.clear()
-            if taken:
+            if not taken:  # the other writer was quicker
+                continue
+            try:
                 await self._commit(taken)
+            finally:
+                _answer(taken, DatabaseAway(CLOSED))  # who has no answer yet: we are being closed
 
     async def _commit(self, taken: list[tuple[Knock, asyncio.Future[None]]]) -> None:
         try:
@@ -73,7 +75,7 @@ class Inbox:
         except TimeoutError:
             _answer(taken, DatabaseAway(f"the database did not commit within {GIVE_UP:.0f} s"))
         except Exception as exc:  # noqa: BLE001 (whatever it is, every request must hear of it)
-            if len(taken) > 1 and isinstance(exc, psycopg.DataError):
+            if len(taken) > 1 and not isinstance(exc, DatabaseAway):
                 for one in taken:  # one bad event must not hold up the others
                     await self._commit([one])
             else:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
-import structlog
 
+from tenure.base.log import log
 from tenure.base.db import DatabaseAway, Db, Tx
 from tenure.base.errors import TenureError
 from tenure.base.ids import Ids
@@ -15,7 +15,7 @@ from tenure.journal import rules, store
 from tenure.journal.errors import StaleFence
 from tenure.journal.model import Claim, Subject
 
-log = structlog.get_logger()
+BREATH = 0.01  # seconds between two claims of what is due, but locked by somebody for a moment
 Seen = TypeVar("Seen")
 
 
@@ -54,19 +54,23 @@ async def drain(db: Db, reconciler: Reconciler[Any], pace: Pace, ids: Ids) -> in
     looks, last_call = 0, False
     ends = time.monotonic() + pace.patience.total_seconds()
     running: set[asyncio.Task[bool]] = set()
-    while time.monotonic() < ends or running:
-        claims = await _claim(db, reconciler.kind, pace, free=pace.concurrency - len(running))
-        running |= {
-            asyncio.create_task(reconcile(db, reconciler, claim, pace, ids)) for claim in claims
-        }
-        looks += len(claims)
-        if running:
-            last_call = False
-            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        elif last_call:
-            break
-        else:
-            last_call = not await _is_due_soon(db, reconciler.kind, pace)
+    try:
+        while (goes_on := time.monotonic() < ends) or running:
+            free = pace.concurrency - len(running) if goes_on else 0
+            claims = await _claim(db, reconciler.kind, pace, free=free)
+            running |= {
+                asyncio.create_task(reconcile(db, reconciler, claim, pace, ids)) for claim in claims
+            }
+            looks += len(claims)
+            if running:
+                last_call = False
+                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            elif last_call:
+                break
+            else:
+                last_call = not await _is_due_soon(db, reconciler.kind, pace)
+    finally:
+        await _stop(running)  # where the job is cut off, no look goes on behind its back
     return looks
 
 
@@ -114,13 +118,21 @@ async def _claim(db: Db, kind: str, pace: Pace, *, free: int) -> list[Claim]:
         return await store.take_due(tx, kind, limit=free, lease=pace.lease)
 
 
+async def _stop(looks: set[asyncio.Task[bool]]) -> None:
+    for look in looks:
+        look.cancel()
+    await asyncio.gather(*looks, return_exceptions=True)
+
+
 async def _is_due_soon(db: Db, kind: str, pace: Pace) -> bool:
     """Wait until the next subject is due, but for `pause` at most; say whether one will be."""
     async with db.statement() as tx:
         wait = await store.next_due(tx, kind)
-    soon = wait is not None and wait <= pace.pause
-    await asyncio.sleep(max(0.0, (wait if wait and soon else pace.pause).total_seconds()))
-    return soon
+    if wait is None or wait > pace.pause:
+        await asyncio.sleep(pace.pause.total_seconds())
+        return False
+    await asyncio.sleep(max(BREATH, wait.total_seconds()))
+    return True
 
 
 async def _put_off(db: Db, claim: Claim, exc: Exception, ids: Ids) -> None:

@@ -50,14 +50,16 @@ async def put_knocks(tx: Tx, knocks: Sequence[Knock]) -> None:
             SELECT f.source, f.account, f.livemode, f.event_id, f.kind, f.subject_kind,
                    f.subject_id, d.dirty_seq, f.note, f.occurred_at, f.body
               FROM fresh f LEFT JOIN due d ON d.kind = f.subject_kind AND d.id = f.subject_id
+             ORDER BY f.source, f.account, f.livemode, f.event_id  -- after every subject's lock
             ON CONFLICT DO NOTHING
         )
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-        SELECT 'tenure', 'reconcile', 'reconcile:' || k.kind, jsonb_build_object('kind', k.kind)
+        SELECT 'reconcile:' || k.kind, 'reconcile', 'reconcile:' || k.kind, jsonb_build_object('kind', k.kind)
           FROM (SELECT DISTINCT subject_kind AS kind
                   FROM incoming WHERE subject_kind IS NOT NULL) k
          WHERE NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs j
                             WHERE j.queueing_lock = 'reconcile:' || k.kind AND j.status = 'todo')
+         ORDER BY k.kind
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
         """,
         (
@@ -75,6 +77,25 @@ async def put_knocks(tx: Tx, knocks: Sequence[Knock]) -> None:
     )
 
 
+async def list_unknown(tx: Tx, knocks: Sequence[Knock]) -> list[Knock]:
+    """List the events, of one account and mode, that were never kept."""
+    cur = await tx.execute(
+        """
+        SELECT event_id FROM tenure.inbox
+         WHERE (source, account, livemode, event_id) IN
+               (SELECT * FROM unnest(%s::text[], %s::text[], %s::bool[], %s::text[]))
+        """,
+        (
+            [k.source for k in knocks],
+            [k.account for k in knocks],
+            [k.livemode for k in knocks],
+            [k.event_id for k in knocks],
+        ),
+    )
+    known = {row["event_id"] for row in await cur.fetchall()}
+    return [knock for knock in knocks if knock.event_id not in known]
+
+
 async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
     """Mark subjects dirty without an event: a sweep or news of our own asks for a look."""
     await tx.execute(
@@ -87,9 +108,10 @@ async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
                SET dirty_seq = s.dirty_seq + 1, marked_at = clock_timestamp()
         )
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-        SELECT DISTINCT 'tenure', 'reconcile', 'reconcile:' || kind,
+        SELECT 'reconcile:' || kind, 'reconcile', 'reconcile:' || kind,
                jsonb_build_object('kind', kind)
-          FROM unnest(%s::text[]) AS t (kind)
+          FROM (SELECT DISTINCT kind FROM unnest(%s::text[]) AS t (kind)) kinds
+         ORDER BY kind
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
         """,
         ([s.kind for s in subjects], [s.id for s in subjects], [s.kind for s in subjects]),
@@ -101,10 +123,11 @@ async def wake_due(tx: Tx) -> None:
     await tx.execute(
         """
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-        SELECT 'tenure', 'reconcile', 'reconcile:' || kind, jsonb_build_object('kind', kind)
+        SELECT 'reconcile:' || kind, 'reconcile', 'reconcile:' || kind, jsonb_build_object('kind', kind)
           FROM (SELECT DISTINCT kind FROM tenure.subjects
                  WHERE dirty_seq > settled_seq AND retry_at <= clock_timestamp()
                    AND (lease_until IS NULL OR lease_until <= clock_timestamp())) due
+         ORDER BY kind
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
         """
     )
@@ -202,17 +225,13 @@ async def next_due(tx: Tx, kind: str) -> timedelta | None:
     """Say how long until something of this kind is due: zero or less for now, None for never."""
     cur = await tx.execute(
         """
-        SELECT min(greatest(retry_at, coalesce(lease_until, '-infinity'))) - clock_timestamp()
-                   AS wait,
-               min(greatest(retry_at, coalesce(lease_until, '-infinity'))) = '-infinity' AS now
+        SELECT min(greatest(retry_at, lease_until, now())) - clock_timestamp() AS wait
           FROM tenure.subjects WHERE kind = %s AND dirty_seq > settled_seq
         """,
         (kind,),
     )
     row = await cur.fetchone()
-    if row is None or row["now"] is None:
-        return None
-    return timedelta(0) if row["now"] else row["wait"]
+    return row["wait"] if row else None
 
 
 async def list_backlog(tx: Tx) -> list[Backlog]:

@@ -22,11 +22,17 @@ def sandbox() -> None:
 @sandbox.command()
 @click.option("--port", type=PORT, default=12_111, show_default=True)
 @click.option("--state", type=STATE, help="Keep what happens in this file.  [default: in memory]")
+@click.option("--seed", is_flag=True, help="Start with two plans, their prices and features.")
+@click.option("--webhook-url", default="", help="Where its events are sent to.")
+@click.option("--webhook-secret", default="", help="What they are signed with (whsec_…).")
 @json_option
-def stripe(*, port: int, state: Path | None, as_json: bool) -> None:
-    """Run the pretended Stripe until Ctrl-C."""
-    _announce("STRIPE_API_BASE", port, as_json=as_json)
-    _runner("tenure.sandbox.stripe.server:run")(port=port, state=state)
+def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
+    """Run the pretended Stripe until Ctrl-C; any key that begins with sk_test_ works."""
+
+    def ready(_url: str) -> None:
+        _announce("STRIPE_API_BASE", port, as_json=as_json)
+
+    _runner("tenure.sandbox.stripe.server:run")(port=port, ready=ready, **options)
 
 
 @sandbox.command()

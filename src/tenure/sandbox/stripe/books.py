@@ -1,6 +1,6 @@
 """The objects of one mode (test or live): kept, found, shown, and every change told."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import cast
 
@@ -42,9 +42,7 @@ PREFIXES = {
 class Books:
     """One mode's objects. Nothing here waits, so each handler's change is atomic."""
 
-    def __init__(
-        self, state: State, policy: Policy, *, live: bool, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, state: State, policy: Policy, *, live: bool, clock: Clock, ids: Ids) -> None:
         self.state = state
         self.policy = policy
         self.live = live
@@ -52,7 +50,7 @@ class Books:
         self.ids = ids
         self.caller = Caller()
         self.at: int | None = None
-        self.told: Callable[["Books", Obj], None] = _nobody
+        self.told: Callable[[Books, Obj], None] = _nobody
         self._owned: dict[tuple[str, str], list[str]] = {}
 
     @property
@@ -153,7 +151,7 @@ class Books:
         return event
 
     @contextmanager
-    def changing(self, obj: Obj, kind: str) -> Iterator[Obj]:
+    def changing(self, obj: Obj, kind: str) -> Generator[Obj]:
         """Tell one event with `previous_attributes` if the block changed what is shown."""
         before = self.show(obj)
         yield obj

@@ -1,6 +1,7 @@
 """`expand[]`: ids replaced by the objects they name, and lists shown only on request."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 from tenure.sandbox.stripe.books import PREFIXES, Books
@@ -18,10 +19,12 @@ ON_REQUEST = {
 
 
 def expanded(books: Books, shown: Obj, paths: Sequence[str]) -> Obj:
-    """Expand a shown object in place, and give it back.
+    """Give a shown object with the named paths expanded.
 
     Errors: a refusal for a path that names nothing expandable.
     """
+    if paths:
+        shown = deepcopy(shown)  # an event's snapshot is shared with the books
     for path in paths:
         parts = path.split(".")
         if len(parts) > DEEPEST:

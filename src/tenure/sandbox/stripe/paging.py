@@ -77,11 +77,10 @@ def within(given: Obj | None) -> Keep:
     bounds = given or {}
 
     def keep(row: Obj) -> bool:
-        at = row["created"]
-        return (
-            bounds.get("gt", at - 1) < at < bounds.get("lt", at + 1)
-            and bounds.get("gte", at) <= at <= bounds.get("lte", at)
-        )
+        at = row.get("created", row.get("date", 0))
+        return bounds.get("gt", at - 1) < at < bounds.get("lt", at + 1) and bounds.get(
+            "gte", at
+        ) <= at <= bounds.get("lte", at)
 
     return keep
 

@@ -133,6 +133,21 @@ def time_range(raw: object, param: str) -> Obj:
     return cast("Obj", _read(raw, shape, param))
 
 
+def inside(given: Obj, name: str) -> Obj:
+    """Give a nested hash, empty when it was not sent."""
+    return cast("Obj", given.get(name) or {})
+
+
+def rows(given: Obj, name: str) -> list[Obj]:
+    """Give a nested list of hashes, empty when it was not sent."""
+    return cast("list[Obj]", given.get(name) or [])
+
+
+def words(given: Obj, name: str) -> list[str]:
+    """Give a nested list of strings, empty when it was not sent."""
+    return cast("list[str]", given.get(name) or [])
+
+
 PAGE: Shape = {"limit": whole, "starting_after": text, "ending_before": text}
 EVERYWHERE: Shape = {"expand": [text]}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from tenure.sandbox.stripe.model import Obj
+from tenure.sandbox.stripe.params import inside
 
 Lookup = Callable[[str], dict[str, Obj]]
 """Gives the table of a kind."""
@@ -15,9 +16,11 @@ ABSENT = object()
 
 
 def render(table: Lookup, obj: Obj) -> Obj:
-    """Copy an object as a caller sees it."""
+    """Copy an object as a caller sees it; what an event carries was copied when it happened."""
+    if obj.get("object") == "event":
+        return {k: v for k, v in obj.items() if not k.startswith("_")}
     shown = cast("Obj", _copied(table, obj))
-    extra = EXTRAS.get(obj.get("object", ""))
+    extra = EXTRAS.get(_kind(obj))
     if extra and not obj.get("deleted"):
         extra(table, obj, shown)
     return shown
@@ -34,9 +37,14 @@ def _copied(table: Lookup, value: Any) -> Any:  # noqa: ANN401 (any JSON value)
 
 
 def _inner(table: Lookup, value: Any) -> Any:  # noqa: ANN401 (any JSON value)
-    if isinstance(value, dict) and cast("Obj", value).get("object") in EXTRAS:
+    if isinstance(value, dict) and _kind(cast("Obj", value)) in RENDERED:
         return render(table, cast("Obj", value))
     return _copied(table, value)
+
+
+def _kind(obj: Obj) -> str:
+    kind = obj.get("object")
+    return kind if isinstance(kind, str) else ""
 
 
 def nested_list(table: Lookup, rows: Sequence[Obj], url: str) -> Obj:
@@ -65,7 +73,8 @@ def _with_price(table: Lookup, obj: Obj, shown: Obj) -> None:
 
 
 def _with_lines(table: Lookup, obj: Obj, shown: Obj) -> None:
-    shown["lines"] = nested_list(table, obj["_lines"], f"/v1/invoices/{obj['id']}/lines")
+    if "_lines" in obj:  # a preview brings its own
+        shown["lines"] = nested_list(table, obj["_lines"], f"/v1/invoices/{obj['id']}/lines")
 
 
 def _with_feature(table: Lookup, obj: Obj, shown: Obj) -> None:
@@ -76,7 +85,7 @@ def _with_feature(table: Lookup, obj: Obj, shown: Obj) -> None:
 
 def plan_of(price: Obj) -> Obj:
     """Show a recurring price as the plan that older clients read."""
-    recurring = price["recurring"] or {}
+    recurring = inside(price, "recurring")
     return {
         "id": price["id"],
         "object": "plan",
@@ -106,6 +115,9 @@ EXTRAS: dict[str, Callable[[Lookup, Obj, Obj], None]] = {
     "invoice": _with_lines,
     "product_feature": _with_feature,
 }
+
+
+RENDERED = {*EXTRAS, "event"}
 
 
 def differences(before: Obj, after: Obj) -> Obj:

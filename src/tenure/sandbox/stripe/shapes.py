@@ -12,7 +12,6 @@ CUSTOMER: Obj = {
     "address": None,
     "balance": 0,
     "currency": None,
-    "customer_account": None,
     "default_source": None,
     "delinquent": False,
     "description": None,

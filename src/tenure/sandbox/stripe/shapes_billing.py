@@ -192,8 +192,8 @@ INVOICE_ITEM: Obj = {
     "period": {"end": 0, "start": 0},
     "pricing": None,
     "proration": True,
-    "proration_details": {"discount_amounts": []},
     "quantity": 1,
+    "quantity_decimal": "1",
     "tax_rates": [],
     "test_clock": None,
 }

@@ -22,7 +22,9 @@ def change_items(books: Books, sub: Obj, given: Sequence[Obj], behaviour: str) -
         anew = anew or restarted
     if behaviour != "none" and sub["status"] in BILLED:
         for fields in pending:
-            books.tell("invoiceitem.created", books.add("invoiceitem", fields, at=at))
+            waiting = books.add("invoiceitem", fields, at=at)
+            del waiting["created"]  # an invoice item has a `date` instead
+            books.tell("invoiceitem.created", waiting)
     entitled.refresh(books, sub["customer"])
     if anew and sub["status"] in BILLED:
         restart(books, sub, at)
@@ -56,9 +58,7 @@ def _remove(books: Books, sub: Obj, item: Obj, at: int) -> list[Obj]:
     return made
 
 
-def _replace(
-    books: Books, sub: Obj, item: Obj, change: Obj, at: int
-) -> tuple[list[Obj], bool]:
+def _replace(books: Books, sub: Obj, item: Obj, change: Obj, at: int) -> tuple[list[Obj], bool]:
     old_price = books.table("price")[item["price"]]
     price = usable_price(books, change["price"]) if change.get("price") else old_price
     quantity = item["quantity"] if change.get("quantity") is None else change["quantity"]

@@ -3,12 +3,15 @@
 from tenure.sandbox.stripe.billing.proration import prorated
 from tenure.sandbox.stripe.books import Books
 from tenure.sandbox.stripe.model import Obj
+from tenure.sandbox.stripe.params import inside
 from tenure.sandbox.stripe.shapes import blank
+
+TIMES = "\u00d7"
 
 
 def amount_of(price: Obj, quantity: int) -> int:
     """Tell what a quantity costs for a period; metered prices cost nothing in advance."""
-    if (price["recurring"] or {}).get("usage_type") == "metered":
+    if inside(price, "recurring").get("usage_type") == "metered":
         return 0
     return int(price["unit_amount"] or 0) * quantity
 
@@ -92,7 +95,7 @@ def proration_items(
                     "currency": price["currency"],
                     "customer": sub["customer"],
                     "date": at,
-                    "description": f"{word} time on {quantity} × {name}",
+                    "description": f"{word} time on {quantity} {TIMES} {name}",
                     "parent": {
                         "subscription_details": {
                             "subscription": sub["id"],
@@ -103,6 +106,7 @@ def proration_items(
                     "period": {"start": at, "end": item["current_period_end"]},
                     "pricing": pricing_of(price),
                     "quantity": quantity,
+                    "quantity_decimal": str(quantity),
                     "test_clock": sub["test_clock"],
                     "_subscription": sub["id"],
                     "_item": item["id"],
@@ -116,7 +120,7 @@ def _words(books: Books, price: Obj, quantity: int, *, free: bool) -> str:
     if free:
         return f"Trial period for {name}"
     each = money(price["unit_amount"] or 0, price["currency"])
-    return f"{quantity} × {name} (at {each} / {price['recurring']['interval']})"
+    return f"{quantity} {TIMES} {name} (at {each} / {price['recurring']['interval']})"
 
 
 def _from_item(sub: str, item: str, *, invoice_item: str | None, proration: bool) -> Obj:

@@ -7,6 +7,8 @@ from tenure.base.clock import moment
 
 MONTHS = {"month": 1, "year": 12}
 DAYS = {"day": 1, "week": 7}
+SHORTEST = {"day": 86_400, "week": 604_800, "month": 28 * 86_400, "year": 365 * 86_400}
+LONGEST = {"day": 86_400, "week": 604_800, "month": 31 * 86_400, "year": 366 * 86_400}
 
 
 def step(anchor: int, interval: str, count: int) -> int:
@@ -22,10 +24,9 @@ def step(anchor: int, interval: str, count: int) -> int:
 
 def period_at(anchor: int, interval: str, every: int, at: int) -> tuple[int, int]:
     """Find the period that holds the moment `at`; a period includes its start, not its end."""
-    longest = {"day": 86_400, "week": 604_800, "month": 31 * 86_400, "year": 366 * 86_400}
-    steps = (at - anchor) // (longest[interval] * every) if at >= anchor else -1
-    if at < anchor:
-        steps = -((anchor - at) // (86_400 * 27)) - 2
+    after = at >= anchor
+    length = (LONGEST if after else SHORTEST)[interval] * every
+    steps = (at - anchor) // length - (0 if after else 1)  # never too late: then walk on
     while step(anchor, interval, (steps + 1) * every) <= at:
         steps += 1
     return step(anchor, interval, steps * every), step(anchor, interval, (steps + 1) * every)

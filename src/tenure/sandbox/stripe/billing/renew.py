@@ -57,7 +57,8 @@ def upcoming(books: Books, sub: Obj, drawn: list[Obj]) -> Obj:
     from_blank = invoices.preview(books, sub, drawn, "upcoming")
     shape = invoices.blank_invoice(books, sub)
     shape.update(from_blank, next_payment_attempt=None)
-    del shape["id"]
+    for name in ("id", "_lines", "_subscription"):
+        del shape[name]
     shape["lines"] = {
         "object": "list",
         "data": [{**line, "invoice": None} for line in drawn],

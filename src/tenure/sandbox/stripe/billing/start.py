@@ -24,6 +24,7 @@ def new_item(books: Books, sub: Obj, given: Obj, at: int) -> Obj:
         },
         at=at,
     )
+    del item["livemode"]  # items have none
     put_period(books, sub, item, at)
     sub["_items"].append(item["id"])
     return item
@@ -97,7 +98,7 @@ def _trial_end(given: Obj, at: int) -> int | None:
     if given.get("trial_period_days"):
         return at + int(given["trial_period_days"]) * DAY
     asked = given.get("trial_end")
-    if asked in {None, "now"}:
+    if asked is None or asked == "now":
         return None
     if asked <= at:
         raise invalid("The subscription's `trial_end` must be in the future.", "trial_end")
@@ -112,7 +113,9 @@ def bill_first(books: Books, sub: Obj, behaviour: str) -> None:
     """
     _check_card(books, sub, behaviour)
     free = sub["status"] == "trialing"
-    drawn = [lines.line_of_item(books, sub, item, free=free) for item in status.items_of(books, sub)]
+    drawn = [
+        lines.line_of_item(books, sub, item, free=free) for item in status.items_of(books, sub)
+    ]
     if behaviour == "error_if_incomplete" and not free:
         _need_money(books, sub, sum(line["amount"] for line in drawn))
     quiet = _quietly_active(books, sub, behaviour, sum(line["amount"] for line in drawn))

@@ -24,7 +24,7 @@ def put_status(books: Books, sub: Obj, status: str) -> None:
 
 
 def put_delinquent(books: Books, customer_id: str) -> None:
-    """A customer is delinquent while a subscription of theirs is behind with its payments."""
+    """Call a customer delinquent while a subscription of theirs is behind with payments."""
     customer = books.find("customer", customer_id)
     if customer is not None:
         late = {"past_due", "unpaid"}
@@ -63,6 +63,4 @@ def put_cancel_at(books: Books, sub: Obj, cancel_at: int | None) -> None:
     """Set or clear the moment of a planned cancel."""
     sub["cancel_at"] = cancel_at
     sub["canceled_at"] = None if cancel_at is None else books.now_of(sub)
-    sub["cancellation_details"]["reason"] = (
-        None if cancel_at is None else "cancellation_requested"
-    )
+    sub["cancellation_details"]["reason"] = None if cancel_at is None else "cancellation_requested"

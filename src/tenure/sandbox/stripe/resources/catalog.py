@@ -9,12 +9,14 @@ from tenure.sandbox.stripe.params import (
     PAGE,
     anything,
     flag,
+    inside,
     merged,
     metadata,
     one_of,
     text,
     time_range,
     whole,
+    words,
 )
 from tenure.sandbox.stripe.resources.customers import tombstone
 from tenure.sandbox.stripe.route import Call, delete, get, post
@@ -108,7 +110,7 @@ def remove_product(call: Call) -> Obj:
 
 def list_products(call: Call) -> Obj:
     """List products."""
-    ids = set(call.params.get("ids") or [])
+    ids = set(words(call.params, "ids"))
     equal = matching(call.params, "active", "shippable", "url")
     return page(
         newest(call.books, "product"),
@@ -168,9 +170,7 @@ def _free_lookup_key(books: Books, given: Obj, price_id: str = "") -> None:
     ]
     for holder in holders:
         if not given.get("transfer_lookup_key"):
-            raise invalid(
-                f"A price (`{holder['id']}`) already uses that lookup key.", "lookup_key"
-            )
+            raise invalid(f"A price (`{holder['id']}`) already uses that lookup key.", "lookup_key")
         with books.changing(holder, "price.updated"):
             holder["lookup_key"] = None
 
@@ -187,12 +187,12 @@ def update_price(call: Call) -> Obj:
 def list_prices(call: Call) -> Obj:
     """List prices."""
     given = call.params
-    keys = set(given.get("lookup_keys") or [])
-    recurring = given.get("recurring") or {}
+    keys = set(words(given, "lookup_keys"))
+    recurring = inside(given, "recurring")
     equal = matching(given, "active", "product", "type", "currency")
 
     def keep(row: Obj) -> bool:
-        rhythm = row["recurring"] or {}
+        rhythm = inside(row, "recurring")
         return (
             equal(row)
             and (not keys or row["lookup_key"] in keys)

@@ -11,10 +11,12 @@ from tenure.sandbox.stripe.params import (
     PAGE,
     anything,
     flag,
+    inside,
     merged,
     metadata,
     moment_or,
     one_of,
+    rows,
     text,
     time_range,
     whole,
@@ -128,14 +130,14 @@ def _lines(books: Books, given: Obj) -> Obj:
         return {"payment_status": "no_payment_required", "_line_items": []}
     if not given.get("line_items"):
         raise missing_parameter("line_items")
-    rows: list[Obj] = []
-    for item in given["line_items"]:
+    sold: list[Obj] = []
+    for item in rows(given, "line_items"):
         if not item.get("price"):
             raise missing_parameter("line_items[0][price]")
         price = usable_price(books, item["price"])
         quantity = 1 if item.get("quantity") is None else item["quantity"]
         amount = lines.amount_of(price, quantity)
-        rows.append(
+        sold.append(
             blank(
                 "item",
                 books.new_id("item"),
@@ -147,10 +149,10 @@ def _lines(books: Books, given: Obj) -> Obj:
                 quantity=quantity,
             )
         )
-    trial = (given.get("subscription_data") or {}).get("trial_period_days")
-    total = 0 if trial else sum(row["amount_total"] for row in rows)
-    amounts = {"amount_subtotal": total, "amount_total": total, "currency": rows[0]["currency"]}
-    return {**amounts, "_line_items": rows}
+    trial = inside(given, "subscription_data").get("trial_period_days")
+    total = 0 if trial else sum(row["amount_total"] for row in sold)
+    amounts = {"amount_subtotal": total, "amount_total": total, "currency": sold[0]["currency"]}
+    return {**amounts, "_line_items": sold}
 
 
 def retrieve(call: Call) -> Obj:
@@ -170,9 +172,8 @@ def listed(call: Call) -> Obj:
     """List sessions."""
     given = call.params
     equal = matching(given, "status", "subscription", "payment_intent")
-    rows = newest(call.books, KIND, given.get("customer"))
     return page(
-        rows,
+        newest(call.books, KIND, given.get("customer")),
         given,
         "/v1/checkout/sessions",
         keep=lambda row: equal(fresh(call.books, row)),
@@ -185,7 +186,7 @@ def expire(call: Call) -> Obj:
     session = fresh(call.books, call.books.get(KIND, call.id))
     if session["status"] != "open":
         raise invalid(
-            "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout "
+            'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout '
             f"Session has a status of `{session['status']}`."
         )
     expire_session(call.books, session)
@@ -196,8 +197,7 @@ def line_items(call: Call) -> Obj:
     """List what a session sells."""
     session = call.books.get(KIND, call.id)
     url = f"/v1/checkout/sessions/{call.id}/line_items"
-    rows = session["_line_items"]
-    return page(rows, call.params, url, keep=lambda _row: True, kind="item")
+    return page(session["_line_items"], call.params, url, keep=lambda _row: True, kind="item")
 
 
 def complete(books: Books, session: Obj, token: str, email: str | None = None) -> Obj:
@@ -237,15 +237,12 @@ def _subscribe(books: Books, session: Obj, customer: Obj, card: Obj) -> None:
     if data.get("trial_settings"):
         fields["trial_settings"] = data["trial_settings"]
     items: list[Obj] = [
-        {"price": row["price"]["id"], "quantity": row["quantity"]}
-        for row in session["_line_items"]
+        {"price": row["price"]["id"], "quantity": row["quantity"]} for row in session["_line_items"]
     ]
     sub = open_subscription(books, customer, {**data, "fields": fields}, items)
     bill_first(books, sub, "checkout")
     paid = "paid" if session["amount_total"] else "no_payment_required"
-    session.update(
-        subscription=sub["id"], invoice=sub["latest_invoice"], payment_status=paid
-    )
+    session.update(subscription=sub["id"], invoice=sub["latest_invoice"], payment_status=paid)
 
 
 def _set_up(books: Books, session: Obj, customer: Obj, card: Obj) -> None:

@@ -9,6 +9,7 @@ from tenure.sandbox.stripe.params import (
     PAGE,
     anything,
     flag,
+    inside,
     merged,
     metadata,
     one_of,
@@ -84,7 +85,7 @@ def _check(given: Obj) -> None:
 
 
 def _apply(books: Books, customer: Obj, given: Obj) -> None:
-    settings = given.get("invoice_settings") or {}
+    settings = inside(given, "invoice_settings")
     card = settings.get("default_payment_method")
     if card and card not in {c["id"] for c in books.owned("payment_method", customer["id"])}:
         books.get("payment_method", card, "invoice_settings[default_payment_method]")
@@ -197,4 +198,3 @@ ROUTES = [
     ),
     get("/v1/entitlements/active_entitlements/{id}", active_entitlement),
 ]
-

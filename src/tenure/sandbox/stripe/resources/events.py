@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 
 from tenure.sandbox.stripe.model import DAY, Obj
 from tenure.sandbox.stripe.paging import newest, page, within
-from tenure.sandbox.stripe.params import PAGE, flag, text, time_range
+from tenure.sandbox.stripe.params import PAGE, flag, text, time_range, words
 from tenure.sandbox.stripe.route import Call, get
 
 KEPT_FOR = 30 * DAY
@@ -13,15 +13,15 @@ KEPT_FOR = 30 * DAY
 def listed(call: Call) -> Obj:
     """List events, newest first."""
     given = call.params
-    patterns = [t for t in [given.get("type"), *(given.get("types") or [])] if t]
-    inside = within(given.get("created"))
+    patterns = [*words(given, "types"), *([given["type"]] if given.get("type") else [])]
+    recent = within(given.get("created"))
     oldest = call.books.real_now() - KEPT_FOR
     delivered = given.get("delivery_success")
 
     def keep(row: Obj) -> bool:
         return (
             row["created"] >= oldest
-            and inside(row)
+            and recent(row)
             and (not patterns or any(fnmatchcase(row["type"], p) for p in patterns))
             and (delivered is None or (row["pending_webhooks"] == 0) is delivered)
         )

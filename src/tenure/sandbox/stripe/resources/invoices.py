@@ -11,9 +11,11 @@ from tenure.sandbox.stripe.params import (
     PAGE,
     anything,
     flag,
+    inside,
     merged,
     metadata,
     one_of,
+    rows,
     text,
     time_range,
     whole,
@@ -106,9 +108,7 @@ def list_lines(call: Call) -> Obj:
     """List the lines of an invoice."""
     invoice = call.books.get(KIND, call.id)
     url = f"/v1/invoices/{invoice['id']}/lines"
-    return page(
-        invoice["_lines"], call.params, url, keep=lambda _row: True, kind="line_item"
-    )
+    return page(invoice["_lines"], call.params, url, keep=lambda _row: True, kind="line_item")
 
 
 def list_payments(call: Call) -> Obj:
@@ -116,6 +116,20 @@ def list_payments(call: Call) -> Obj:
     keep = matching(call.params, "invoice", "status")
     kind = "invoice_payment"
     return page(newest(call.books, kind), call.params, "/v1/invoice_payments", keep=keep, kind=kind)
+
+
+def list_items(call: Call) -> Obj:
+    """List invoice items: the prorations that wait, or were billed."""
+    given = call.params
+    equal = matching(given, "customer", "invoice")
+    waiting = given.get("pending")
+    return page(
+        newest(call.books, "invoiceitem"),
+        given,
+        "/v1/invoiceitems",
+        keep=lambda row: equal(row) and waiting in {None, row["invoice"] is None},
+        kind="invoiceitem",
+    )
 
 
 def create_preview(call: Call) -> Obj:
@@ -127,8 +141,7 @@ def create_preview(call: Call) -> Obj:
     if sub["status"] in status.OVER:
         raise invalid("No upcoming invoices for this subscription.", code="invoice_upcoming_none")
     drawn = [lines.line_of_item(books, sub, item) for item in status.items_of(books, sub)]
-    details = given.get("subscription_details") or {}
-    drawn = [*_previewed(call, sub, details.get("items") or []), *drawn]
+    drawn = [*_previewed(call, sub, rows(inside(given, "subscription_details"), "items")), *drawn]
     return renew.upcoming(books, sub, drawn)
 
 
@@ -210,6 +223,11 @@ ROUTES = [
     ),
     post("/v1/invoices/{id}/void", voided),
     post("/v1/invoices/{id}/mark_uncollectible", marked_uncollectible),
+    get(
+        "/v1/invoiceitems",
+        list_items,
+        {**PAGE, "created": time_range, "customer": text, "invoice": text, "pending": flag},
+    ),
     get("/v1/invoices/{id}/lines", list_lines, PAGE),
     get(
         "/v1/invoice_payments",

@@ -37,12 +37,10 @@ def report(call: Call) -> Obj:
     if not meters:
         raise invalid(f"No active meter found for event_name {given['event_name']}", "event_name")
     if identifier in kept:
-        raise invalid(
-            f"An event already exists with identifier {identifier}.", "identifier"
-        )
+        raise invalid(f"An event already exists with identifier {identifier}.", "identifier")
     now = books.now()
     at = given.get("timestamp") or now
-    if at < now - OLDEST or at > now + 300:  # noqa: PLR2004 (Stripe's five minutes)
+    if at < now - OLDEST or at > now + 300:
         raise invalid("The timestamp must be within the past 35 days.", "timestamp")
     _check_payload(call, meters[0], given["payload"])
     made = books.add(

@@ -4,7 +4,7 @@ from tenure.sandbox.stripe.billing import cards
 from tenure.sandbox.stripe.errors import invalid
 from tenure.sandbox.stripe.model import Obj
 from tenure.sandbox.stripe.paging import matching, newest, page
-from tenure.sandbox.stripe.params import PAGE, anything, merged, metadata, one_of, text
+from tenure.sandbox.stripe.params import PAGE, anything, inside, merged, metadata, one_of, text
 from tenure.sandbox.stripe.resources.customers import attach
 from tenure.sandbox.stripe.route import Call, get, post
 
@@ -26,13 +26,13 @@ BILLING_DETAILS = {
 def create(call: Call) -> Obj:
     """Make a card from a number or a token."""
     given = call.params
-    described = given.get("card") or {}
+    described = inside(given, "card")
     number, token = described.get("number"), described.get("token")
     known = {"tok_visa": "pm_card_visa", "tok_chargeCustomerFail": "pm_card_chargeCustomerFail"}
     chosen = NUMBERS.get(number or "") or known.get(token or "") or "pm_card_visa"
     card = cards.new_card(call.books, chosen, call.books.now())
-    card["metadata"] = merged({}, given.get("metadata") or {})
-    card["billing_details"].update(given.get("billing_details") or {})
+    card["metadata"] = merged({}, inside(given, "metadata"))
+    card["billing_details"].update(inside(given, "billing_details"))
     return card
 
 
@@ -45,8 +45,8 @@ def update(call: Call) -> Obj:
     """Change what is written beside a card."""
     card = call.books.get(KIND, call.id)
     with call.books.changing(card, "payment_method.updated"):
-        card["metadata"] = merged(card["metadata"], call.params.get("metadata") or {})
-        card["billing_details"].update(call.params.get("billing_details") or {})
+        card["metadata"] = merged(card["metadata"], inside(call.params, "metadata"))
+        card["billing_details"].update(inside(call.params, "billing_details"))
     return card
 
 

@@ -71,9 +71,7 @@ ROUTES = [
         {**FIELDS, "subscription": text},
         need=["subscription", "price"],
     ),
-    get(
-        "/v1/subscription_items", listed, {**PAGE, "subscription": text}, need=["subscription"]
-    ),
+    get("/v1/subscription_items", listed, {**PAGE, "subscription": text}, need=["subscription"]),
     get("/v1/subscription_items/{id}", lambda call: call.books.get(KIND, call.id)),
     post("/v1/subscription_items/{id}", update, FIELDS),
     delete("/v1/subscription_items/{id}", remove, {**FIELDS, "clear_usage": flag}),

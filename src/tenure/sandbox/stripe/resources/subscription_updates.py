@@ -4,7 +4,7 @@ from tenure.sandbox.stripe.billing import change, status
 from tenure.sandbox.stripe.books import Books
 from tenure.sandbox.stripe.errors import StripeRefusal, invalid, missing_parameter
 from tenure.sandbox.stripe.model import Obj
-from tenure.sandbox.stripe.params import merged
+from tenure.sandbox.stripe.params import merged, rows
 
 SIMPLE = ("collection_method", "days_until_due", "default_payment_method", "description")
 QUANTITY_UPDATES_AN_HOUR = 200
@@ -39,10 +39,10 @@ def _check(books: Books, sub: Obj, given: Obj) -> None:
     card = given.get("default_payment_method")
     if card:
         books.get("payment_method", card, "default_payment_method")
-    for place, item in enumerate(given.get("items") or []):
+    for place, item in enumerate(rows(given, "items")):
         _check_item(books, sub, item, place)
-    removed = {i["id"] for i in given.get("items") or [] if i.get("deleted")}
-    added = any(i.get("id") is None for i in given.get("items") or [])
+    removed = {i["id"] for i in rows(given, "items") if i.get("deleted")}
+    added = any(i.get("id") is None for i in rows(given, "items"))
     if removed >= set(sub["_items"]) and not added:
         raise invalid("A subscription must have at least one active item.", "items")
     _check_quantity_limit(books, sub, given)
@@ -73,7 +73,7 @@ def _check_quantity_limit(books: Books, sub: Obj, given: Obj) -> None:
     """Hold Stripe's own limit of 200 quantity updates an hour, when the account asks for it."""
     if not books.policy.subscription_limits:
         return
-    if not any(item.get("quantity") is not None for item in given.get("items") or []):
+    if not any(item.get("quantity") is not None for item in rows(given, "items")):
         return
     now = books.now_of(sub)
     recent = [at for at in sub.get("_quantity_updates", []) if now - at < 3_600]  # noqa: PLR2004 (one hour)
@@ -98,9 +98,7 @@ def _put_fields(books: Books, sub: Obj, given: Obj) -> None:
         sub["cancellation_details"].update(given["cancellation_details"])
     if "pause_collection" in given:
         pause = given["pause_collection"]
-        sub["pause_collection"] = (
-            None if pause is None else {"resumes_at": None, **pause}
-        )
+        sub["pause_collection"] = None if pause is None else {"resumes_at": None, **pause}
     if isinstance(given.get("trial_end"), int):
         _put_trial(books, sub, given["trial_end"])
 

@@ -10,6 +10,7 @@ from tenure.sandbox.stripe.params import (
     PAGE,
     anything,
     flag,
+    inside,
     merged,
     metadata,
     moment_or,
@@ -129,13 +130,13 @@ def listed(call: Call) -> Obj:
     """List subscriptions; canceled ones only when asked for."""
     given = call.params
     customer, wanted = given.get("customer"), given.get("status")
-    inside = within(given.get("created"))
+    recent = within(given.get("created"))
     if customer:
         call.books.get("customer", customer, "customer")
 
     def keep(row: Obj) -> bool:
         return (
-            inside(row)
+            recent(row)
             and _has_status(row, wanted)
             and _has_price(call.books, row, given.get("price"))
             and given.get("collection_method") in {None, row["collection_method"]}
@@ -166,8 +167,7 @@ def cancel(call: Call) -> Obj:
     sub = books.get(KIND, call.id)
     if sub["status"] in status.OVER:
         raise invalid(f"No such subscription: '{call.id}'", "id", "resource_missing")
-    details = given.get("cancellation_details") or {}
-    sub["cancellation_details"].update(details)
+    sub["cancellation_details"].update(inside(given, "cancellation_details"))
     status.end(books, sub, "cancellation_requested")
     return sub
 

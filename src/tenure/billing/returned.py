@@ -1,0 +1,87 @@
+"""The page people come back to: the same look as the worker's, with a bounded wait."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from tenure.base.db import Db
+from tenure.billing import copies, rules, store
+from tenure.billing.errors import NoSuchObject, UnknownSession
+from tenure.billing.model import CUSTOMER, Subscription
+from tenure.billing.projection import Raw
+from tenure.billing.sync import Customers
+from tenure.journal import reconcile
+from tenure.journal import store as journal
+from tenure.journal.errors import StaleFence
+from tenure.journal.model import Subject
+
+ASK_AGAIN = 0.25  # seconds
+
+
+class State(StrEnum):
+    """How far a purchase is."""
+
+    READY = "ready"  # paid, and our tables know it
+    PROCESSING = "processing"  # paid or being paid; ask again in a moment
+    OPEN = "open"  # not paid yet
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What became of a checkout session."""
+
+    state: State
+    subscription: Subscription | None = None
+
+
+async def settle_purchase(
+    db: Db, customers: Customers, session_id: str, *, wait: timedelta, lease: timedelta
+) -> Purchase:
+    """Bring our tables up to a checkout session that the customer has just left.
+
+    Errors: UnknownSession when it is not of a customer of ours, StripeTrouble.
+    """
+    try:
+        session = await customers.stripe.call("get", f"/v1/checkout/sessions/{session_id}")
+    except NoSuchObject as exc:
+        raise UnknownSession("Stripe does not know this checkout session") from exc
+    async with db.statement() as tx:
+        customer = await store.get_by_stripe_id(tx, str(session.get("customer")))
+    if customer is None:
+        raise UnknownSession("this checkout session is of no customer of ours")
+    if session["status"] != "complete":
+        return Purchase(state=State.OPEN if session["status"] == "open" else State.EXPIRED)
+    return await _wait_for(db, customers, session, wait=wait, lease=lease)
+
+
+async def _wait_for(
+    db: Db, customers: Customers, session: Raw, *, wait: timedelta, lease: timedelta
+) -> Purchase:
+    subject = Subject(CUSTOMER, session["customer"])
+    ends = time.monotonic() + wait.total_seconds()
+    while True:
+        async with db.statement() as tx:
+            rows = await copies.list_subscriptions(tx, subject.id)
+        bought = [s for s in rows if s.id == session.get("subscription")]
+        if bought and bought[0].is_live:
+            return Purchase(state=State.READY, subscription=bought[0])
+        if time.monotonic() > ends:
+            return Purchase(state=State.PROCESSING, subscription=rules.chosen(bought))
+        await _look_now(db, customers, subject, lease)
+
+
+async def _look_now(db: Db, customers: Customers, subject: Subject, lease: timedelta) -> None:
+    """Look at once, unless the worker is doing just that; and leave Stripe a moment afterwards."""
+    async with db.statement() as tx:
+        claim = await journal.take_one(tx, subject, lease=lease)
+    if claim is not None:
+        with suppress(StaleFence):  # somebody looked after us, and wrote
+            await reconcile.look_and_write(db, customers, claim, pause=timedelta(0))
+    async with db.statement() as tx:
+        known = await copies.list_subscriptions(tx, subject.id)
+    if not any(s.is_live for s in known):
+        await asyncio.sleep(ASK_AGAIN)

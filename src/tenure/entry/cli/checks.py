@@ -1,0 +1,121 @@
+"""The checks of `tenure doctor` that need no database: settings and the providers.
+
+A check is a plain function of the settings; add it to OUTSIDE and it runs.
+"""
+
+from collections.abc import Callable
+
+import httpx
+
+from tenure.base.settings import BadSettings, Settings
+from tenure.base.settings_table import is_live
+from tenure.entry.cli.result import Result, Results, fail, ok, warn
+
+Check = Callable[[Settings], Results]
+TIMEOUT = 5.0  # seconds
+REFUSED, FORBIDDEN, TOO_MANY = 401, 403, 429
+
+
+def bad_settings(exc: BadSettings) -> list[Result]:
+    """Say each problem of the settings as a result."""
+    return [
+        fail(
+            f"settings: {problem.name}",
+            problem.wrong,
+            f"{problem.name}={problem.example}" if problem.example else "see .env.example",
+        )
+        for problem in exc.problems
+    ]
+
+
+def webhook_secrets(settings: Settings) -> Results:
+    """See whether the secrets are there that events are checked with."""
+    if settings.stripe_webhook_secrets:
+        yield ok("stripe webhook secret", f"{len(settings.stripe_webhook_secrets)} set")
+    else:
+        yield fail(
+            "stripe webhook secret",
+            "not set: every event of Stripe is refused",
+            "Set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret.",
+        )
+    if settings.clerk_webhook_secret:
+        yield ok("clerk webhook secret", "set")
+    else:
+        yield warn(
+            "clerk webhook secret",
+            "not set: changes at Clerk are seen only with the next token or sweep",
+            "Set CLERK_WEBHOOK_SECRET to the endpoint's signing secret.",
+        )
+
+
+def modes(settings: Settings) -> Results:
+    """See whether the keys speak of the same world."""
+    clerk_live = is_live(settings.clerk_publishable_key or settings.clerk_secret_key)
+    if clerk_live and settings.stripe_secret_key and not settings.livemode:
+        yield warn(
+            "key modes",
+            "Clerk is live and Stripe is in test mode: nobody pays",
+            "Set a live STRIPE_SECRET_KEY when you are ready.",
+        )
+    else:
+        yield ok("key modes", "live" if settings.livemode else "test")
+
+
+def stripe(settings: Settings) -> Results:
+    """See whether Stripe answers, and whether it knows our key."""
+    headers = {"Authorization": f"Bearer {settings.stripe_secret_key}"}
+    if settings.stripe_account:
+        headers["Stripe-Account"] = settings.stripe_account
+    url = f"{settings.stripe_api_base}/v1/products?limit=1"
+    try:
+        status = httpx.get(url, headers=headers, timeout=TIMEOUT).status_code
+    except httpx.HTTPError as exc:
+        yield fail(
+            "stripe",
+            f"{settings.stripe_api_base} does not answer ({type(exc).__name__})",
+            "Check the network, STRIPE_API_BASE, and https://status.stripe.com.",
+        )
+        return
+    mode = "live" if settings.livemode else "test"
+    yield _stripe_said(status, f"{settings.stripe_api_base}, {mode} mode")
+
+
+def _stripe_said(status: int, where: str) -> Result:
+    if status == REFUSED:
+        return fail("stripe", f"{where}: the key is refused", "Set a valid STRIPE_SECRET_KEY.")
+    if status == FORBIDDEN:
+        return fail(
+            "stripe",
+            f"{where}: the restricted key may not read products",
+            "Let the key read products, prices, customers, subscriptions and entitlements.",
+        )
+    if status == TOO_MANY:
+        return warn("stripe", f"{where}: too many calls", "Lower TENURE_STRIPE_RATE.")
+    if not httpx.codes.is_success(status):
+        return fail("stripe", f"{where}: answered {status}", "See https://status.stripe.com.")
+    return ok("stripe", where)
+
+
+def clerk_keys(settings: Settings) -> Results:
+    """See whether the keys can be read that session tokens are signed with."""
+    if not settings.clerk_issuer:
+        yield fail(
+            "clerk keys",
+            "no issuer is known: no session token can be checked",
+            "Set CLERK_PUBLISHABLE_KEY, or CLERK_ISSUER.",
+        )
+        return
+    url = f"{settings.clerk_issuer}/.well-known/jwks.json"
+    try:
+        found = len(httpx.get(url, timeout=TIMEOUT).raise_for_status().json()["keys"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
+        yield fail(
+            "clerk keys",
+            f"{url} does not give keys ({type(exc).__name__})",
+            "Check CLERK_PUBLISHABLE_KEY or CLERK_ISSUER, and that this machine reaches it.",
+        )
+        return
+    yield ok("clerk keys", f"{found} at {url}")
+
+
+OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, clerk_keys)

@@ -1,0 +1,103 @@
+"""The whole HTTP door: hot paths bare, the rest as a FastAPI application."""
+
+import re
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+import tenure
+from tenure.base.clock import Clock
+from tenure.base.ids import Ids, RandomIds
+from tenure.base.log import about, log
+from tenure.base.settings import Settings
+from tenure.entry.http import answers, billing, health, hot, metrics, orgs
+from tenure.entry.http.hot import Receive, Scope, Send
+from tenure.entry.world import Service, open_service, open_world
+
+GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+ABOUT = "Who your users are, what they bought, and what your Postgres says: kept in agreement."
+
+
+class App:
+    """An ASGI application: names every request, counts it, and sends it to its door."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
+    ) -> None:
+        self._ids = ids or RandomIds()
+        self._service: Service | None = None
+        self._rest = make_rest(settings.cors_origins)
+        self._rest.router.lifespan_context = self._lifespan
+        self._open = lambda: open_world(settings, clock=clock, ids=ids)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._rest(scope, cast("Any", receive), cast("Any", send))
+            return
+        started, name = time.perf_counter(), self._name(scope)
+        said = {"status": 500}
+
+        async def named_send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                said["status"] = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", name.encode())]
+            await send(message)
+
+        with about(request_id=name):
+            await self._dispatch(scope, receive, named_send)
+        door = _door(scope)
+        metrics.requests.labels(door, str(said["status"])).inc()
+        metrics.seconds.labels(door).observe(time.perf_counter() - started)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = hot.DOORS.get(scope["path"])
+        if door is None or self._service is None:
+            await self._rest(scope, cast("Any", receive), cast("Any", send))
+            return
+        try:
+            await door(self._service, scope, receive, send)
+        except Exception:  # noqa: BLE001 (a bug: logged with the request's id, told without its insides)
+            log.exception("http.broke", path=scope["path"])
+            await hot.answer(send, 500, answers.BROKEN())
+
+    def _name(self, scope: Scope) -> str:
+        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
+        return given.decode() if GIVEN_ID.fullmatch(given) else self._ids.token("req_", 16)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncGenerator[None]:
+        async with self._open() as world, open_service(world) as service:
+            self._service = app.state.service = service
+            yield
+            self._service = None
+
+
+def make_rest(cors_origins: tuple[str, ...] = ()) -> FastAPI:
+    """Make the part that is described by OpenAPI."""
+    rest = FastAPI(title="Tenure", version=tenure.__version__, description=ABOUT)
+    for router in (health.router, billing.router, orgs.router):
+        rest.include_router(router)
+    answers.install(rest)
+    if cors_origins:
+        rest.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+            max_age=600,
+        )
+    return rest
+
+
+def _door(scope: Scope) -> str:
+    """Name the door for a counter: the route's pattern, never a path that a stranger made up."""
+    if scope["path"] in hot.DOORS:
+        return str(scope["path"])
+    route = scope.get("route")
+    return str(getattr(route, "path", "unknown"))

@@ -1,0 +1,31 @@
+"""Counters for Prometheus: what the doors did in this process."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tenure.journal.model import Backlog
+
+registry = CollectorRegistry()
+
+requests = Counter("tenure_requests", "Requests answered", ("door", "status"), registry=registry)
+seconds = Histogram(
+    "tenure_request_seconds",
+    "Time to the answer",
+    ("door",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+    registry=registry,
+)
+decisions = Counter(
+    "tenure_gate_decisions", "What the gate decided", ("reason",), registry=registry
+)
+_due = Gauge("tenure_subjects_due", "Subjects to be looked at", ("kind",), registry=registry)
+_failing = Gauge("tenure_subjects_failing", "Of these, put off", ("kind",), registry=registry)
+
+
+def rendered(backlogs: list[Backlog]) -> bytes:
+    """Write everything in Prometheus' text format, with the backlog of this moment."""
+    _due.clear()
+    _failing.clear()
+    for backlog in backlogs:
+        _due.labels(backlog.kind).set(backlog.due)
+        _failing.labels(backlog.kind).set(backlog.failing)
+    return generate_latest(registry)

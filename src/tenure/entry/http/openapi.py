@@ -1,0 +1,108 @@
+"""The contract of the HTTP door, with the two bare paths and the error shape written in."""
+
+from typing import Any
+
+from tenure.entry.http.app import make_rest
+
+ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "hint", "request_id"],
+            "properties": {
+                "code": {"type": "string", "examples": ["billing.stripe_away"]},
+                "message": {"type": "string"},
+                "hint": {"type": "string"},
+                "request_id": {"type": "string"},
+                "fields": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                    },
+                },
+            },
+        },
+        "decision": {"type": "object", "description": "Why the gate is closed"},
+    },
+}
+REFUSED = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+
+
+def openapi() -> dict[str, Any]:
+    """Describe every address, for clients and for the page under docs/reference."""
+    found = make_rest().openapi()
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Error"] = ERROR
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    for path in found["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            answers.pop("422", None)
+            answers["4XX"] = {"description": "The request cannot pass", "content": REFUSED}
+            answers["5XX"] = {"description": "Try again", "content": REFUSED}
+    found["paths"]["/webhooks/stripe"] = {"post": _webhook()}
+    found["paths"]["/gate/check"] = {"get": _gate()}
+    return found
+
+
+def _webhook() -> dict[str, Any]:
+    return {
+        "tags": ["webhooks"],
+        "summary": "Receive Stripe",
+        "description": "Keeps a signed event; 200 once it is durable, 503 when Stripe must retry.",
+        "parameters": [_header("Stripe-Signature", "t=1700000000,v1=…", required=True)],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
+        "responses": {
+            "200": {"description": "Kept"},
+            "400": {"description": "Not signed by Stripe, or no event", "content": REFUSED},
+            "413": {"description": "Too large", "content": REFUSED},
+            "503": {"description": "Not kept: send it again", "content": REFUSED},
+        },
+    }
+
+
+def _gate() -> dict[str, Any]:
+    return {
+        "tags": ["gate"],
+        "summary": "Check the gate",
+        "description": "Forward-auth for nginx, Envoy, Traefik and Caddy; explains every answer.",
+        "parameters": [
+            _header("Authorization", "Bearer eyJ…", required=False),
+            _query("subscription", "`no` leaves the subscription out", "no"),
+            _query("role", "One of these roles; may be repeated", "admin"),
+            _query("feature", "All of these features; may be repeated", "reports"),
+        ],
+        "responses": {
+            "200": {"description": "May pass; X-Tenure-User, -Org, -Role and -Reason say who"},
+            "401": {"description": "Not signed in", "content": REFUSED},
+            "402": {"description": "No subscription that opens it", "content": REFUSED},
+            "403": {"description": "Not a member, role or feature missing", "content": REFUSED},
+            "503": {"description": "Nobody can decide now", "content": REFUSED},
+        },
+    }
+
+
+def _header(name: str, example: str, *, required: bool) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "schema": schema,
+        "example": example,
+    }
+
+
+def _query(name: str, description: str, example: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "name": name,
+        "in": "query",
+        "schema": schema,
+        "description": description,
+        "example": example,
+    }

@@ -1,0 +1,82 @@
+"""Run one worker process: any number of them, on any number of machines."""
+
+import asyncio
+import signal
+
+from procrastinate import App
+from procrastinate.jobs import DeleteJobCondition
+
+from tenure.base.log import log
+from tenure.base.settings import Settings
+from tenure.entry.worker.queue import CHORES, make_queue, queue_of
+from tenure.entry.worker.tasks import add_tasks, reconcilers
+from tenure.entry.world import World, open_world
+
+POLL = 1.0  # seconds between two looks at the queue where no NOTIFY reaches us
+GRACE = 5.0  # seconds that a job under way gets when we are told to stop
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(settings: Settings) -> None:
+    """Work until told to stop."""
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    async with open_world(settings) as world:
+        stop = asyncio.Event()
+        for number in STOPS:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await work(world, stop)
+
+
+async def work(world: World, stop: asyncio.Event) -> None:
+    """Take jobs until `stop`: one queue for each kind of subject, one for chores.
+
+    Where the database is away, it waits and begins again.
+    """
+    while not stop.is_set():
+        try:
+            await _take_jobs(world, stop)
+        except Exception:  # noqa: BLE001 (the worker outlives whatever happens to its connections)
+            log.exception("worker.begins_again")
+            await _pause(stop)
+
+
+async def _take_jobs(world: World, stop: asyncio.Event) -> None:
+    queue = make_queue(world.direct_url)
+    add_tasks(queue, world)
+    async with queue.open_async():
+        names = [CHORES, *(queue_of(kind) for kind in reconcilers(world))]
+        workers = [asyncio.create_task(_worker(queue, name)) for name in names]
+        log.info("worker.started", queues=names)
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([*workers, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*workers, stopping):
+                task.cancel()
+            ended = await asyncio.gather(*workers, return_exceptions=True)
+        for problem in ended:
+            if isinstance(problem, Exception):
+                raise problem
+
+
+async def _worker(queue: App, name: str) -> None:
+    await queue.run_worker_async(
+        queues=[name],
+        name=name,
+        concurrency=4 if name == CHORES else 1,
+        fetch_job_polling_interval=POLL,
+        shutdown_graceful_timeout=GRACE,
+        delete_jobs=DeleteJobCondition.ALWAYS,
+        install_signal_handlers=False,
+    )
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(POLL):
+            await stop.wait()
+    except TimeoutError:
+        return

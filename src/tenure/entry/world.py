@@ -1,0 +1,141 @@
+"""Everything the doors hand out: built once, when a process starts, and passed down."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+
+from tenure.base.budget import Budget
+from tenure.base.clock import Clock, SystemClock
+from tenure.base.db import Db, open_pool
+from tenure.base.ids import Ids, RandomIds
+from tenure.base.settings import Settings
+from tenure.billing.checkout import Till
+from tenure.billing.customers import Desk
+from tenure.billing.stripe import Stripe
+from tenure.billing.sync import Customers
+from tenure.gate.cache import FactsCache
+from tenure.gate.check import Gate
+from tenure.gate.model import Policy
+from tenure.gate.watch import watching
+from tenure.identity.session import Verifier, clerk
+from tenure.journal.inbox import Inbox
+from tenure.journal.reconcile import Pace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The outside, as one value."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    db: Db
+    stripe: Stripe
+
+    @property
+    def direct_url(self) -> str:
+        """The database's address for LISTEN and for the worker: past a transaction pooler."""
+        return self.settings.database_direct_url or self.settings.database_url
+
+    @property
+    def pace(self) -> Pace:
+        """How hard a worker works."""
+        settings = self.settings
+        return Pace(lease=settings.lease, pause=settings.pause, concurrency=settings.concurrency)
+
+    @property
+    def desk(self) -> Desk:
+        """Where customers are made."""
+        return Desk(db=self.db, stripe=self.stripe, clock=self.clock, ids=self.ids)
+
+    @property
+    def till(self) -> Till:
+        """Where checkout sessions are opened."""
+        return Till(
+            db=self.db,
+            stripe=self.stripe,
+            clock=self.clock,
+            ids=self.ids,
+            origins=self.settings.return_origins,
+        )
+
+    @property
+    def customers(self) -> Customers:
+        """The single writer of what Stripe says."""
+        return Customers(db=self.db, stripe=self.stripe, clock=self.clock, ids=self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A world that takes requests."""
+
+    world: World
+    inbox: Inbox
+    gate: Gate
+
+
+@asynccontextmanager
+async def open_world(
+    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
+) -> AsyncGenerator[World]:
+    """Open the database and Stripe while the block lasts; neither needs to answer yet."""
+    pooled = bool(settings.database_direct_url)
+    pool = open_pool(settings.database_url, size=settings.pool_size, pooled=pooled)
+    async with AsyncExitStack() as stack:
+        await pool.open(wait=False)
+        stack.push_async_callback(pool.close)
+        db = Db(pool)
+        budget = stripe_budget(settings)
+        stripe = Stripe(
+            settings.stripe_secret_key,
+            api_base=settings.stripe_api_base,
+            spend=lambda: budget.spend(db),
+        )
+        stack.push_async_callback(stripe.close)
+        yield World(
+            settings=settings,
+            clock=clock or SystemClock(),
+            ids=ids or RandomIds(),
+            db=db,
+            stripe=stripe,
+        )
+
+
+@asynccontextmanager
+async def open_service(world: World) -> AsyncGenerator[Service]:
+    """Open what takes requests: the inbox, the verifier and the gate."""
+    settings = world.settings
+    cache = FactsCache(max_age=settings.facts_max_age)
+    issuer = clerk(
+        settings.clerk_issuer,
+        authorized_parties=settings.clerk_authorized_parties,
+        azp_optional=True,  # scripts and native applications send no Origin, so Clerk names none
+    )
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient())
+        verifier = Verifier([issuer], clock=world.clock, http=http)
+        stack.push_async_callback(verifier.close)
+        inbox = await stack.enter_async_context(Inbox(world.db))
+        await stack.enter_async_context(watching(world.direct_url, cache))
+        gate = Gate(
+            verifier=verifier,
+            db=world.db,
+            clock=world.clock,
+            ids=world.ids,
+            livemode=settings.livemode,
+            cache=cache,
+            policy=Policy(past_due_grace=settings.grace),
+        )
+        yield Service(world=world, inbox=inbox, gate=gate)
+
+
+def stripe_budget(settings: Settings) -> Budget:
+    """Share Stripe's limit among all processes: a quarter second's worth may go at once."""
+    rate = settings.stripe_rate
+    mode = "live" if settings.livemode else "test"
+    return Budget(
+        name=f"stripe:{mode}", every=timedelta(seconds=1 / rate), burst=max(4, round(rate / 4))
+    )

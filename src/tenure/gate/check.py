@@ -1,0 +1,90 @@
+"""The gate: token in, explained decision out."""
+
+import time
+from dataclasses import dataclass, field
+
+from tenure.base.clock import Clock
+from tenure.base.db import Db
+from tenure.base.ids import Ids
+from tenure.base.log import log
+from tenure.gate import rules, store
+from tenure.gate.cache import FactsCache, Key
+from tenure.gate.model import Decision, Facts, Needs, Policy, Reason
+from tenure.identity.arrive import arrive
+from tenure.identity.claims import Principal
+from tenure.identity.errors import NotProven
+from tenure.identity.session import Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Decides for one process. A warm decision touches neither the network nor the database."""
+
+    verifier: Verifier
+    db: Db
+    clock: Clock
+    ids: Ids
+    livemode: bool
+    cache: FactsCache
+    policy: Policy = field(default_factory=Policy)
+
+    def recall(self, token: str, needs: Needs) -> Decision | None:
+        """Decide from what this process knows already; None when it must ask."""
+        who = self.verifier.recall(token)
+        if who is None:
+            return None
+        facts = self.cache.get((who.provider, who.user_id, who.org_id))
+        if facts is None:
+            return None
+        return rules.decide(facts, needs, self.clock.now(), self.policy)
+
+    async def check(self, token: str, needs: Needs) -> Decision:
+        """Decide, asking for keys and facts where they are not at hand.
+
+        Errors: KeysUnavailable, DatabaseAway: nobody can decide then, and the gate stays shut.
+        """
+        if (known := self.recall(token, needs)) is not None:
+            return known
+        try:
+            who = await self.verifier.verify(token)
+        except NotProven as exc:
+            return not_signed_in(exc)
+        facts = await self.facts(who)
+        return rules.decide(facts, needs, self.clock.now(), self.policy)
+
+    async def explain(self, who: Principal) -> Decision:
+        """Say how things stand with somebody's subscription, whatever a route may need."""
+        return rules.decide(await self.facts(who), Needs(), self.clock.now(), self.policy)
+
+    async def facts(self, who: Principal) -> Facts:
+        """Read the facts about a verified token's bearer; a new one gets her rows first."""
+        key: Key = (who.provider, who.user_id, who.org_id)
+        if (kept := self.cache.get(key)) is not None:
+            return kept
+        facts = await self._read(key, who)
+        if facts.user_id is None or (who.org_id is not None and facts.role is None):
+            await arrive(self.db, self.clock, self.ids, who)
+            facts = await self._read(key, who)
+        if who.org_id is not None and facts.role != who.role:
+            log.info(
+                "gate.drift.role", org_id=facts.org_id, token_says=who.role, row_says=facts.role
+            )
+        return facts
+
+    async def _read(self, key: Key, who: Principal) -> Facts:
+        epoch, began = self.cache.epoch, time.monotonic()
+        async with self.db.statement() as tx:
+            facts = await store.get_facts(tx, who, livemode=self.livemode, at=self.clock.now())
+        self.cache.put(key, facts, epoch=epoch, began=began)
+        return facts
+
+
+def not_signed_in(exc: NotProven) -> Decision:
+    """Turn a refused token into a decision."""
+    return Decision(
+        allowed=False,
+        reason=Reason.NOT_SIGNED_IN,
+        message=str(exc),
+        change=exc.hint,
+        code=exc.code,
+    )

@@ -1,0 +1,77 @@
+"""All facts of a decision in one SELECT. It reads across steps, and writes nothing."""
+
+from datetime import datetime
+
+from psycopg.rows import DictRow
+
+from tenure.base.db import Tx
+from tenure.billing.model import Status
+from tenure.gate.model import Bought, Facts
+from tenure.identity.claims import Principal
+
+
+async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> Facts:
+    """Read who somebody is to us, and what her organization, or she herself, has bought.
+
+    The subscription that speaks is chosen as by `billing.rules.chosen`; a test holds them equal.
+    """
+    cur = await tx.execute(
+        """
+        SELECT u.user_id, o.org_id, CASE WHEN m.status = 'active' THEN m.role END AS role, s.*,
+               ARRAY(SELECT e.lookup_key
+                       FROM tenure.entitlements e
+                       JOIN tenure.stripe_customers c USING (stripe_customer_id)
+                      WHERE (e.org_id = o.org_id OR (o.org_id IS NULL AND e.user_id = u.user_id))
+                        AND c.livemode = %(livemode)s) AS features
+          FROM (SELECT 1) AS one
+          LEFT JOIN tenure.identities u ON u.provider = %(provider)s AND u.external_id = %(user)s
+          LEFT JOIN tenure.identities o ON o.provider = %(provider)s AND o.external_id = %(org)s
+          LEFT JOIN tenure.memberships m ON m.user_id = u.user_id AND m.org_id = o.org_id
+          LEFT JOIN LATERAL (
+               SELECT s.id, s.status, s.created_at, s.current_period_end, s.trial_end,
+                      s.past_due_since, s.ended_at, s.collection_paused, s.looked_at, s.look_fence,
+                      coalesce(s.cancel_at, CASE WHEN s.cancel_at_period_end
+                                                 THEN s.current_period_end END) AS ends_at
+                 FROM tenure.subscriptions s
+                 JOIN tenure.stripe_customers c USING (stripe_customer_id)
+                WHERE (s.org_id = o.org_id OR (o.org_id IS NULL AND s.user_id = u.user_id))
+                  AND c.livemode = %(livemode)s
+                ORDER BY array_position(ARRAY['active', 'trialing', 'past_due', 'unpaid', 'paused',
+                                              'incomplete', 'canceled', 'incomplete_expired'],
+                                        s.status), s.created_at DESC, s.id
+                LIMIT 1) s ON true
+        """,
+        {
+            "provider": who.provider,
+            "user": who.user_id,
+            "org": who.org_id,
+            "livemode": livemode,
+        },
+    )
+    row = await cur.fetchone()
+    if row is None:
+        raise AssertionError("a SELECT without WHERE gives one row")
+    return Facts(
+        user_id=row["user_id"],
+        org_id=row["org_id"],
+        role=row["role"],
+        bought=_bought(row) if row["id"] else None,
+        features=frozenset(row["features"]),
+        read_at=at,
+    )
+
+
+def _bought(row: DictRow) -> Bought:
+    return Bought(
+        id=row["id"],
+        status=Status(row["status"]),
+        created_at=row["created_at"],
+        current_period_end=row["current_period_end"],
+        trial_end=row["trial_end"],
+        past_due_since=row["past_due_since"],
+        ends_at=row["ends_at"],
+        ended_at=row["ended_at"],
+        collection_paused=row["collection_paused"],
+        looked_at=row["looked_at"],
+        look_fence=row["look_fence"],
+    )
