@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
-
-from tenure.base.log import log
 from tenure.base.db import DatabaseAway, Db, Tx
 from tenure.base.errors import TenureError
 from tenure.base.ids import Ids
+from tenure.base.log import log
 from tenure.journal import rules, store
 from tenure.journal.errors import StaleFence
 from tenure.journal.model import Claim, Subject

@@ -216,7 +216,7 @@ async def put_off(tx: Tx, claim: Claim, *, error: str, wait: timedelta) -> bool:
            SET lease_until = NULL, last_error = %(error)s, retry_at = clock_timestamp() + %(wait)s
          WHERE kind = %(kind)s AND id = %(id)s AND fence = %(fence)s
         """,
-        {**_key(claim), "error": error[:500], "wait": wait},
+        {**_key(claim), "error": _kept(error), "wait": wait},
     )
     return cur.rowcount == 1
 
@@ -259,6 +259,11 @@ async def drop_settled(tx: Tx, *, kept: timedelta, limit: int) -> int:
         (kept, limit),
     )
     return cur.rowcount
+
+
+def _kept(error: str) -> str:
+    """Cut an error's text, and take from it what Postgres cannot hold."""
+    return error[:500].replace("\0", "?").encode(errors="replace").decode()
 
 
 def _key(claim: Claim) -> dict[str, object]:

@@ -14,10 +14,10 @@ def price_id(client: stripe.StripeClient, lookup_key: str = "team_monthly") -> s
 
 
 def customer_with_card(
-    client: stripe.StripeClient, token: str = "pm_card_visa", **fields: Any
+    client: stripe.StripeClient, test_card: str = "pm_card_visa", **fields: Any
 ) -> stripe.Customer:
     customer = client.v1.customers.create({"email": "ada@example.com", **fields})
-    card = client.v1.payment_methods.attach(token, {"customer": customer.id})
+    card = client.v1.payment_methods.attach(test_card, {"customer": customer.id})
     return client.v1.customers.update(
         customer.id, {"invoice_settings": {"default_payment_method": card.id}}
     )

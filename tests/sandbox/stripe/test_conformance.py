@@ -6,7 +6,7 @@ import pytest
 import stripe
 
 from tenure.sandbox.stripe.model import API_VERSION
-from tenure.sandbox.stripe.running import Box
+from tenure.sandbox.stripe.running import Box, running_stripe
 
 from .conftest import client_of
 from .shop import DAY, bought, price_id, subscribed
@@ -15,7 +15,7 @@ DIGEST = json.loads((Path(__file__).parent / "digest.json").read_text())
 
 # What we serve differently from the fixtures, each with its reason.
 LEFT_OUT = {
-    "invoice.subscription",  # gone since basil (parent.subscription_details); the SDK has no such field
+    "invoice.subscription",  # gone since basil: parent.subscription_details, as in the SDK
 }
 ADDED = {
     "subscription.items.total_count",  # the real API sends it
@@ -76,8 +76,6 @@ def unlike(value: Any, described: Any, at: str) -> list[str]:
 @pytest.fixture(scope="module")
 def served() -> dict[str, list[dict[str, Any]]]:
     """Every kind of object that the sandbox serves, after a full life."""
-    from tenure.sandbox.stripe.running import running_stripe
-
     with running_stripe(seed=True) as box:
         return _a_life(box, client_of(box))
 

@@ -1,9 +1,10 @@
 """The two paths that see the most traffic, bare: webhooks and the gate, without a framework."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
+
+import msgspec
 
 from tenure.base.errors import TenureError
 from tenure.billing import events, signature
@@ -112,7 +113,7 @@ async def refuse(send: Send, exc: TenureError) -> None:
 
 async def answer(send: Send, status: int, body: object, **headers: str) -> None:
     """Send a JSON answer."""
-    raw = json.dumps(body).encode()
+    raw = msgspec.json.encode(body)
     named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     length = (b"content-length", str(len(raw)).encode())
     start = {"type": "http.response.start", "status": status, "headers": [JSON, length, *named]}

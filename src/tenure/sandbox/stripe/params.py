@@ -36,6 +36,8 @@ def _plant(tree: Obj, parts: Sequence[str], value: str) -> None:
             raise invalid("Invalid hash", parts[0])
         node = cast("Obj", below)
     last = parts[-1] or str(len(node))
+    if isinstance(node.get(last), dict):
+        raise invalid("Invalid hash", parts[0])
     node[last] = value
 
 

@@ -33,7 +33,7 @@ class Box:
     secret_key: str
     client: httpx.Client
 
-    def control(self, method: str, path: str, **given: Any) -> Obj:  # noqa: ANN401 (any JSON)
+    def control(self, method: str, path: str, /, **given: Any) -> Obj:  # noqa: ANN401 (any JSON)
         """Use the control API; a refusal raises."""
         answer = self.client.request(method, f"{self.url}/_sandbox{path}", json=given)
         answer.raise_for_status()

@@ -5,9 +5,16 @@ import stripe
 
 from tenure.sandbox.stripe.model import Policy
 from tenure.sandbox.stripe.running import Box, running_stripe
-
-from ..conftest import client_of
-from ..shop import DAY, bought, customer_with_card, price_id, status_of, subscribed, types
+from tests.sandbox.stripe.conftest import client_of
+from tests.sandbox.stripe.shop import (
+    DAY,
+    bought,
+    customer_with_card,
+    price_id,
+    status_of,
+    subscribed,
+    types,
+)
 
 MONTH = 31 * DAY
 
@@ -29,7 +36,8 @@ def test_a_renewal_bills_the_next_period_and_moves_it(
     newest, oldest = invoices_of(client, sub.id)
     assert (newest.status, newest.billing_reason) == ("paid", "subscription_cycle")
     assert oldest.billing_reason == "subscription_create"
-    assert newest.parent and newest.parent.subscription_details
+    assert newest.parent
+    assert newest.parent.subscription_details
     assert newest.parent.subscription_details.subscription == sub.id
 
 

@@ -1,8 +1,7 @@
 import stripe
 
 from tenure.sandbox.stripe.running import Box
-
-from ..shop import DAY, bought, price_id, types
+from tests.sandbox.stripe.shop import DAY, bought, price_id, types
 
 
 def opened(client: stripe.StripeClient, **fields: object) -> stripe.checkout.Session:

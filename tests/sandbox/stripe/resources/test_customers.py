@@ -2,9 +2,8 @@ import pytest
 import stripe
 
 from tenure.sandbox.stripe.running import Box
-
-from ..conftest import client_of
-from ..shop import subscribed, types
+from tests.sandbox.stripe.conftest import client_of
+from tests.sandbox.stripe.shop import subscribed, types
 
 
 def test_a_deleted_customer_answers_with_its_tombstone(client: stripe.StripeClient) -> None:
@@ -37,7 +36,7 @@ def test_a_mix_up_of_test_and_live_mode_is_named(box: Box, client: stripe.Stripe
         f"No such customer: '{mine.id}'; a similar object exists in live mode, "
         "but a test mode key was used to make this request."
     )
-    with pytest.raises(stripe.InvalidRequestError, match="No such customer: 'cus_none'$"):
+    with pytest.raises(stripe.InvalidRequestError, match=r"No such customer: 'cus_none'$"):
         live.v1.customers.retrieve("cus_none")
 
 

@@ -1,6 +1,6 @@
 import stripe
 
-from ..shop import customer_with_card, price_id, subscribed, types
+from tests.sandbox.stripe.shop import customer_with_card, price_id, subscribed, types
 
 
 def test_fifteen_entitlements_take_two_pages_and_all_arrive(client: stripe.StripeClient) -> None:

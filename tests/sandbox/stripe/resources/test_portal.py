@@ -4,8 +4,7 @@ import pytest
 import stripe
 
 from tenure.sandbox.stripe.running import Box
-
-from ..shop import DAY, bought, status_of
+from tests.sandbox.stripe.shop import DAY, bought, status_of
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from tenure.sandbox.stripe.billing import lines
 from tenure.sandbox.stripe.running import Box
-
-from ..shop import DAY, customer_with_card, price_id, subscribed, types
+from tests.sandbox.stripe.shop import DAY, customer_with_card, price_id, subscribed, types
 
 
 def item_of(sub: stripe.Subscription) -> stripe.SubscriptionItem:
@@ -30,7 +29,7 @@ def test_more_seats_are_prorated_onto_the_next_invoice(
     assert client.v1.invoice_items.list({"pending": True}).data == []
 
 
-def test_always_invoice_bills_the_difference_at_once(box: Box, client: stripe.StripeClient) -> None:
+def test_always_invoice_bills_the_difference_at_once(client: stripe.StripeClient) -> None:
     sub = subscribed(client, quantity=1)
 
     client.v1.subscriptions.update(
@@ -210,7 +209,7 @@ def test_lists_are_narrowed_by_customer_price_and_status(client: stripe.StripeCl
 )
 @given(quantities=st.lists(st.integers(0, 20), min_size=1, max_size=4))
 def test_prorations_there_and_back_again_come_to_nothing(
-    quantities: list[int], box: Box, client: stripe.StripeClient
+    quantities: list[int], client: stripe.StripeClient
 ) -> None:
     sub = subscribed(client, quantity=2)
     for quantity in [*quantities, 2]:
