@@ -75,7 +75,8 @@ async def test_two_worker_processes_never_look_at_one_subject_at_the_same_time(
     async with db.statement() as tx:
         await tx.execute(
             """
-            CREATE TABLE looks (id text, fence bigint, pid int, began timestamptz, ended timestamptz)
+            CREATE TABLE looks (id text, fence bigint, pid int,
+                                began timestamptz, ended timestamptz)
             """
         )
     subjects = [a_subject(n) for n in range(12)]

@@ -1,6 +1,7 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from tenure.base.db import DatabaseAway, Db, open_pool
@@ -43,7 +44,7 @@ async def scratch(db: Db) -> Db:
 
 
 async def written(db: Db) -> list[tuple[str, int, int]]:
-    found = await rows(db, "SELECT id, fence, seen FROM written ORDER BY fence, id")
+    found = await rows(db, "SELECT id, fence, seen FROM written ORDER BY ctid")
     return [(one["id"], one["fence"], one["seen"]) for one in found]
 
 
@@ -118,6 +119,22 @@ async def test_no_more_looks_at_once_than_the_pace_allows(scratch: Db, ids: Coun
     await reconcile.drain(scratch, Crowd(), a_pace(concurrency=3), ids)
 
     assert max(at_once) == 3
+
+
+async def test_a_slow_look_does_not_hold_up_what_is_marked_during_it(
+    scratch: Db, ids: CountedIds
+) -> None:
+    await mark(scratch, a_subject(1))
+
+    class OneIsSlow(Looker):
+        async def meanwhile(self, subject: Subject) -> None:
+            if subject.id == "cus_1":
+                await mark(scratch, a_subject(2))
+                await until(lambda: is_written(scratch))
+
+    assert await reconcile.drain(scratch, OneIsSlow(), a_pace(), ids) == 2
+
+    assert [one for one, _, _ in await written(scratch)] == ["cus_2", "cus_1"]
 
 
 async def test_a_failing_look_is_put_off_with_its_reason_and_a_later_one_clears_it(

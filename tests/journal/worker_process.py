@@ -23,7 +23,7 @@ class Sleeper:
         sys.stdout.flush()
         await asyncio.sleep(3600)
 
-    async def write(self, tx: Tx, claim: Claim, seen: None) -> None:
+    async def write(self, *_: object) -> None:
         raise AssertionError
 
 

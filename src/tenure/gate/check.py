@@ -62,21 +62,27 @@ class Gate:
         if (kept := self.cache.get(key)) is not None:
             return kept
         facts = await self._read(key, who)
-        if facts.user_id is None or (who.org_id is not None and facts.role is None):
+        if _is_new(facts, who):
             await arrive(self.db, self.clock, self.ids, who)
-            facts = await self._read(key, who)
+            facts = await self._read(key, who, arrived=True)
         if who.org_id is not None and facts.role != who.role:
             log.info(
                 "gate.drift.role", org_id=facts.org_id, token_says=who.role, row_says=facts.role
             )
         return facts
 
-    async def _read(self, key: Key, who: Principal) -> Facts:
+    async def _read(self, key: Key, who: Principal, *, arrived: bool = False) -> Facts:
         epoch, began = self.cache.epoch, time.monotonic()
         async with self.db.statement() as tx:
             facts = await store.get_facts(tx, who, livemode=self.livemode, at=self.clock.now())
-        self.cache.put(key, facts, epoch=epoch, began=began)
+        if arrived or not _is_new(facts, who):  # half a newcomer must not be seen by others
+            self.cache.put(key, facts, epoch=epoch, began=began)
         return facts
+
+
+def _is_new(facts: Facts, who: Principal) -> bool:
+    """Say whether rows may be lacking; somebody who was removed looks the same at first."""
+    return facts.user_id is None or (who.org_id is not None and facts.role is None)
 
 
 def not_signed_in(exc: NotProven) -> Decision:

@@ -65,6 +65,7 @@ class Needs:
     subscription: bool = True
     roles: frozenset[str] = NOTHING  # one of them; empty: any member
     features: frozenset[str] = NOTHING  # all of them
+    personal: bool = False  # who acts for herself, without an organization, needs no role
 
 
 ANY_MEMBER = Needs(subscription=False)

@@ -39,7 +39,7 @@ def decide(facts: Facts, needs: Needs, now: datetime, policy: Policy) -> Decisio
 
     Promise: the same facts, needs and moment give the same decision.
     """
-    if facts.org_id is not None and facts.role is None:
+    if facts.user_id is None or (facts.org_id is not None and facts.role is None):
         return Decision(
             allowed=False,
             reason=Reason.NOT_A_MEMBER,
@@ -119,12 +119,14 @@ def _past_due(facts: Facts, bought: Bought, now: datetime, policy: Policy) -> De
 
 
 def _rbac(facts: Facts, needs: Needs) -> Decision | None:
-    if needs.roles and facts.org_id is not None and facts.role not in needs.roles:
+    exempt = needs.personal and facts.org_id is None
+    if needs.roles and not exempt and facts.role not in needs.roles:
         wanted = " or ".join(sorted(needs.roles))
+        has = facts.role or "without one, as no organization is active"
         return Decision(
             allowed=False,
             reason=Reason.ROLE,
-            message=f"this needs the role {wanted}; the user is {facts.role}",
+            message=f"this needs the role {wanted}; the user is {has}",
             change="an admin of the organization changes the user's role",
             facts=facts,
             missing=needs.roles,

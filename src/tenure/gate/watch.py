@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -14,7 +16,9 @@ from tenure.gate.cache import FactsCache
 from tenure.journal.news import CHANNEL
 
 AGAIN = 1.0  # seconds until we try to listen again
+AGAIN_POOLED = 30.0  # the same, where a pooler swallows every note: that is a matter of settings
 ALIVE = 10.0  # seconds between two questions whether the connection still stands
+ECHO = 2.0  # seconds within which our own note must come back
 
 
 @asynccontextmanager
@@ -30,26 +34,59 @@ async def watching(url: str, cache: FactsCache) -> AsyncGenerator[None]:
 
 async def _watch(url: str, cache: FactsCache) -> None:
     while True:
+        pause = AGAIN
         try:
-            async with await AsyncConnection.connect(
-                url, autocommit=True, application_name="tenure gate", connect_timeout=5
-            ) as conn:
-                await _listen(conn, cache)
-        except psycopg.OperationalError as exc:
+            async with await _connect(url) as conn:
+                if await _hears(conn, url):
+                    await _listen(conn, cache)
+                await conn.execute("UNLISTEN *")  # a pooler hands this session on to others
+                pause = AGAIN_POOLED
+            log.warning("gate.watch.deaf", hint="Set DATABASE_DIRECT_URL: a pooler hides NOTIFY.")
+        except psycopg.Error as exc:
             log.warning("gate.watch.deaf", error=type(exc).__name__)
+        except Exception:  # a bug here must not leave old facts in force until the process ends
+            log.exception("gate.watch.broke")
         cache.hears(news=False)
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(pause)
+
+
+async def _connect(url: str) -> AsyncConnection:
+    return await AsyncConnection.connect(
+        url, autocommit=True, application_name="tenure gate", connect_timeout=5
+    )
+
+
+async def _hears(conn: AsyncConnection, url: str) -> bool:
+    """Begin to listen, and send ourselves a note: behind some poolers nothing ever comes."""
+    await conn.execute("LISTEN tenure_news")
+    await conn.execute("LISTEN tenure_ears")
+    note = f"{os.getpid()}:{time.monotonic_ns()}"
+    async with await _connect(url) as other:
+        await other.execute("SELECT pg_notify('tenure_ears', %s)", (note,))
+    async for heard in conn.notifies(timeout=ECHO):
+        if heard.payload == note:
+            return True
+    return False
 
 
 async def _listen(conn: AsyncConnection, cache: FactsCache) -> None:
-    await conn.execute("LISTEN tenure_news")
-    cache.hears(news=True)
+    await conn.execute("UNLISTEN tenure_ears")
+    cache.hears(news=True)  # forgets what was read before we listened
     while True:
         async for note in conn.notifies(timeout=ALIVE):
             if note.channel == CHANNEL:
-                told = json.loads(note.payload)
-                cache.drop(org_id=_uuid(told["org_id"]), user_id=_uuid(told["user_id"]))
+                _drop(cache, note.payload)
         await conn.execute("SELECT 1")  # raises where the connection died silently
+
+
+def _drop(cache: FactsCache, payload: str) -> None:
+    """Drop what a note names; whatever cannot be understood may mean anything, so drop it all."""
+    try:
+        told = json.loads(payload)
+        cache.drop(org_id=_uuid(told["org_id"]), user_id=_uuid(told["user_id"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        log.warning("gate.watch.not_understood")
+        cache.hears(news=True)
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -16,6 +16,7 @@ from tenure.journal.model import Claim, Subject
 
 BREATH = 0.01  # seconds between two claims of what is due, but locked by somebody for a moment
 Seen = TypeVar("Seen")
+_Looks = set[asyncio.Task[bool]]
 
 
 class Reconciler(Protocol[Seen]):
@@ -52,7 +53,7 @@ async def drain(db: Db, reconciler: Reconciler[Any], pace: Pace, ids: Ids) -> in
     """
     looks, last_call = 0, False
     ends = time.monotonic() + pace.patience.total_seconds()
-    running: set[asyncio.Task[bool]] = set()
+    running: _Looks = set()
     try:
         while (goes_on := time.monotonic() < ends) or running:
             free = pace.concurrency - len(running) if goes_on else 0
@@ -63,7 +64,7 @@ async def drain(db: Db, reconciler: Reconciler[Any], pace: Pace, ids: Ids) -> in
             looks += len(claims)
             if running:
                 last_call = False
-                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                _, running = await _some_done(running, pace)
             elif last_call:
                 break
             else:
@@ -117,7 +118,13 @@ async def _claim(db: Db, kind: str, pace: Pace, *, free: int) -> list[Claim]:
         return await store.take_due(tx, kind, limit=free, lease=pace.lease)
 
 
-async def _stop(looks: set[asyncio.Task[bool]]) -> None:
+async def _some_done(looks: _Looks, pace: Pace) -> tuple[_Looks, _Looks]:
+    """Wait for a look to end, but for `pause` at most: a slow one must not hold up the others."""
+    wait = max(BREATH, pace.pause.total_seconds())
+    return await asyncio.wait(looks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _stop(looks: _Looks) -> None:
     for look in looks:
         look.cancel()
     await asyncio.gather(*looks, return_exceptions=True)

@@ -81,55 +81,35 @@ def served() -> dict[str, list[dict[str, Any]]]:
 
 
 def _a_life(box: Box, client: stripe.StripeClient) -> dict[str, list[dict[str, Any]]]:
+    found = [*_bought_things(box, client), *_other_things(client), *_catalogue(client)]
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for each in found:
+        plain = each.to_dict()
+        by_kind.setdefault(plain["object"], []).append(plain)
+    return by_kind | {kind: [each.to_dict()] for kind, each in _deleted(client).items()}
+
+
+def _bought_things(box: Box, client: stripe.StripeClient) -> list[Any]:
     v1 = client.v1
     session = bought(box, client, subscription_data={"trial_period_days": 10})
     customer = str(session.customer)
     v1.subscriptions.update(str(session.subscription), {"cancel_at_period_end": True})
     sub = subscribed(client, quantity=3)
-    v1.subscriptions.update(
-        sub.id,
-        {
-            "items": [{"id": sub["items"].data[0].id, "quantity": 5}],
-            "proration_behavior": "always_invoice",
-        },
-    )
-    clock = v1.test_helpers.test_clocks.create({"frozen_time": 1_800_000_000, "name": "t"})
-    portal = v1.billing_portal.sessions.create(
-        {"customer": customer, "return_url": "http://a.test"}
-    )
+    more = {"id": sub["items"].data[0].id, "quantity": 5}
+    v1.subscriptions.update(sub.id, {"items": [more], "proration_behavior": "always_invoice"})
     setup = v1.checkout.sessions.create(
         {"mode": "setup", "customer": customer, "success_url": "http://a.test"}
     )
     box.pay(str(setup.url))
     setup = v1.checkout.sessions.retrieve(setup.id)
     box.advance(31 * DAY)
-    meter = v1.billing.meters.create(
-        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
-    )
-    usage = v1.billing.meter_events.create(
-        {"event_name": "calls", "payload": {"value": "3", "stripe_customer_id": customer}}
-    )
-    endpoint = v1.webhook_endpoints.create(
-        {"url": "http://127.0.0.1:9/", "enabled_events": ["no.such"]}
-    )
-    gone = v1.customers.create({"name": "Gone"})
-    product = v1.products.list({"limit": 1}).data[0].id
-    extra = v1.subscription_items.create(
-        {"subscription": sub.id, "price": price_id(client, "business_monthly")}
-    )
     summary = v1.events.list({"type": "entitlements.*"}).data[0].data.object
-    found: list[Any] = [
+    return [
         v1.customers.retrieve(customer),
-        *v1.products.list().data,
-        *v1.prices.list().data,
-        *v1.entitlements.features.list().data,
-        *v1.products.features.list(product).data,
         *v1.payment_methods.list({"customer": customer}).data,
         session,
         setup,
         *v1.checkout.sessions.line_items.list(session.id).data,
-        portal,
-        *v1.billing_portal.configurations.list().data,
         *v1.subscriptions.list({"status": "all"}).data,
         *v1.subscription_items.list({"subscription": sub.id}).data,
         *v1.invoices.list().data,
@@ -137,25 +117,55 @@ def _a_life(box: Box, client: stripe.StripeClient) -> dict[str, list[dict[str, A
         *v1.invoice_payments.list().data,
         *v1.invoice_items.list().data,
         v1.setup_intents.retrieve(str(setup.setup_intent)),
-        clock,
         *v1.events.list({"limit": 100}).data,
-        endpoint,
-        v1.webhook_endpoints.retrieve(endpoint.id),
-        meter,
-        usage,
         *v1.entitlements.active_entitlements.list({"customer": str(sub.customer)}).data,
         summary,
     ]
-    by_kind: dict[str, list[dict[str, Any]]] = {}
-    for each in found:
-        plain = each.to_dict()
-        by_kind.setdefault(plain["object"], []).append(plain)
-    deleted = {
-        "deleted_customer": v1.customers.delete(gone.id),
+
+
+def _other_things(client: stripe.StripeClient) -> list[Any]:
+    v1 = client.v1
+    customer = v1.customers.create({"name": "Meters"}).id
+    meter = v1.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    )
+    usage = v1.billing.meter_events.create(
+        {"event_name": "calls", "payload": {"value": "3", "stripe_customer_id": customer}}
+    )
+    endpoint = {"url": "http://127.0.0.1:9/", "enabled_events": ["no.such"]}
+    return [
+        meter,
+        usage,
+        v1.test_helpers.test_clocks.create({"frozen_time": 1_800_000_000, "name": "t"}),
+        v1.billing_portal.sessions.create({"customer": customer, "return_url": "http://a.test"}),
+        *v1.billing_portal.configurations.list().data,
+        v1.webhook_endpoints.create(endpoint),  # type: ignore[arg-type]
+        *v1.webhook_endpoints.list().data,
+    ]
+
+
+def _catalogue(client: stripe.StripeClient) -> list[Any]:
+    products = client.v1.products.list().data
+    return [
+        *products,
+        *client.v1.prices.list().data,
+        *client.v1.entitlements.features.list().data,
+        *client.v1.products.features.list(products[0].id).data,
+    ]
+
+
+def _deleted(client: stripe.StripeClient) -> dict[str, Any]:
+    v1 = client.v1
+    (sub,) = v1.subscriptions.list({"status": "active", "limit": 1}).data
+    extra = v1.subscription_items.create(
+        {"subscription": sub.id, "price": price_id(client, "business_monthly")}
+    )
+    endpoint = v1.webhook_endpoints.list().data[0]
+    return {
+        "deleted_customer": v1.customers.delete(v1.customers.create({}).id),
         "deleted_subscription_item": v1.subscription_items.delete(extra.id),
         "deleted_webhook_endpoint": v1.webhook_endpoints.delete(endpoint.id),
     }
-    return by_kind | {kind: [each.to_dict()] for kind, each in deleted.items()}
 
 
 @pytest.mark.parametrize("kind", sorted(DIGEST))

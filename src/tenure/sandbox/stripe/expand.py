@@ -33,7 +33,7 @@ def expanded(books: Books, shown: Obj, paths: Sequence[str]) -> Obj:
     return shown
 
 
-def _walk(books: Books, node: Any, parts: Sequence[str], path: str) -> None:  # noqa: ANN401
+def _walk(books: Books, node: Any, parts: Sequence[str], path: str) -> None:  # noqa: ANN401 (any JSON value)
     if isinstance(node, list):
         for each in cast("list[Any]", node):
             _walk(books, each, parts, path)

@@ -5,14 +5,14 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import httpx
 import uvicorn
 
 from tenure.base.errors import TenureError
-from tenure.sandbox.stripe.model import Obj, Policy
-from tenure.sandbox.stripe.server import address_of, listen, make_server, prepared
+from tenure.sandbox.stripe.model import Obj
+from tenure.sandbox.stripe.server import Setup, address_of, listen, make_server, prepared
 
 START_WITHIN = 10.0
 STOP_WITHIN = 10.0
@@ -61,19 +61,12 @@ class Box:
 
 
 @contextmanager
-def running_stripe(
-    *,
-    port: int = 0,
-    policy: Policy | None = None,
-    webhook_url: str = "",
-    webhook_secret: str = "",
-    seed: bool = False,
-) -> Generator[Box]:
-    """Run a sandbox for the length of a `with` block.
+def running_stripe(*, port: int = 0, **setup: Unpack[Setup]) -> Generator[Box]:
+    """Run a sandbox for the length of a `with` block; with `state`, save there at the end.
 
     `box.secret_key` is a key that works: the one that `policy` fixes, else any.
     """
-    world = prepared(policy, webhook_url, webhook_secret, seed=seed, state=None)
+    world = prepared(**setup)
     server = make_server(world)
     sock = listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
@@ -87,6 +80,9 @@ def running_stripe(
         server.should_exit = True
         thread.join(STOP_WITHIN)
         sock.close()
+        kept = setup.get("state")
+        if kept is not None:
+            world.state.save(kept)
 
 
 def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:

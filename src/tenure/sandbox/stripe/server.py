@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import httpx
 import uvicorn
@@ -108,23 +109,28 @@ def make_server(world: World) -> uvicorn.Server:
     )
 
 
+class Setup(TypedDict, total=False):
+    """What a sandbox starts with; everything may be left out.
+
+    With `state`, what that file holds is loaded (if it exists), and `run` saves there at its end.
+    """
+
+    policy: Policy | None
+    webhook_url: str
+    webhook_secret: str
+    seed: bool
+    state: Path | None
+
+
 def run(
     *,
     port: int,
     host: str = "127.0.0.1",
-    policy: Policy | None = None,
-    webhook_url: str = "",
-    webhook_secret: str = "",
-    seed: bool = False,
-    state: Path | None = None,
     ready: Callable[[str], None] | None = None,
+    **setup: Unpack[Setup],
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then return.
-
-    `ready` hears the address once the socket listens. With `state`, what the file holds is loaded
-    at the start (if it exists) and everything is saved there at the end.
-    """
-    world = prepared(policy, webhook_url, webhook_secret, seed=seed, state=state)
+    """Serve until SIGTERM or SIGINT, then return; `ready` hears the address once it listens."""
+    world = prepared(**setup)
     server = make_server(world)
     sock = listen(host, port)
 
@@ -138,8 +144,9 @@ def run(
         for number, handler in before.items():
             signal.signal(number, handler)
         sock.close()
-        if state is not None:
-            world.state.save(state)
+        kept = setup.get("state")
+        if kept is not None:
+            world.state.save(kept)
 
 
 async def _serve_until_told(
@@ -154,21 +161,16 @@ async def _serve_until_told(
         await serving
 
 
-def prepared(
-    policy: Policy | None,
-    webhook_url: str,
-    webhook_secret: str,
-    *,
-    seed: bool,
-    state: Path | None,
-) -> World:
+def prepared(**setup: Unpack[Setup]) -> World:
     """Build a world: loaded, seeded, and with its first endpoint, as asked for."""
-    world = new_world(policy)
+    world = new_world(setup.get("policy"))
+    state = setup.get("state")
     if state is not None and state.exists():
         load_world(world, state)
-    if seed:
+    if setup.get("seed"):
         plant(world.test)
+    url = setup.get("webhook_url", "")
     known = {e["url"] for e in world.test.table("webhook_endpoint").values()}
-    if webhook_url and webhook_url not in known:
-        new_endpoint(world.test, webhook_url, ["*"], secret=webhook_secret)
+    if url and url not in known:
+        new_endpoint(world.test, url, ["*"], secret=setup.get("webhook_secret", ""))
     return world
