@@ -167,7 +167,7 @@ def errors_page() -> str:
     """List every error that we raise on purpose."""
     status = http_status()
     lines = ["# Errors", "", MADE, "Every error has a stable `code`. Where no HTTP status stands,"]
-    lines += ["the error belongs to the command line."]
+    lines += ["the error belongs to the command line; one that reaches HTTP is answered 500."]
     for step, found in groupby(errors(), key=lambda error: error.code.partition(".")[0]):
         lines += ["", f"## {step}", "", "| code | HTTP | what it means | what to do |"]
         lines += ["|---|---|---|---|"]
@@ -184,7 +184,7 @@ def errors() -> list[type[TenureError]]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     found = set(_subclasses(TenureError))
-    return sorted(found, key=lambda error: (error.code, error.__name__))
+    return sorted(found, key=lambda error: (error.code, error.__module__))
 
 
 def http_status() -> dict[type[TenureError], object]:
@@ -192,7 +192,8 @@ def http_status() -> dict[type[TenureError], object]:
     if importlib.util.find_spec("tenure.entry.http.errors") is None:
         return {}
     table = getattr(importlib.import_module("tenure.entry.http.errors"), "STATUS", {})
-    nearest = {e: next((table[c] for c in e.__mro__ if c in table), None) for e in errors()}
+    known = {error: found for error, found in table.items() if error is not TenureError}
+    nearest = {e: next((known[c] for c in e.__mro__ if c in known), None) for e in errors()}
     return {error: int(found) for error, found in nearest.items() if found is not None}
 
 

@@ -208,14 +208,17 @@ async def test_a_look_that_outlives_its_lease_is_overtaken_and_refused(
     scratch: Db, ids: CountedIds
 ) -> None:
     await mark(scratch)
+    begun = asyncio.Event()
 
     class Stalls(Looker):
         async def meanwhile(self, subject: Subject) -> None:
+            begun.set()
             if self.looks[subject.id] == 1:
                 await until(lambda: is_written(scratch))
 
     looker, pace = Stalls(), a_pace(lease=timedelta(milliseconds=200))
     stalled = asyncio.create_task(reconcile.drain(scratch, looker, pace, ids))
+    await begun.wait()
     await until(lambda: is_settled(scratch, looker, ids))
     await stalled
 

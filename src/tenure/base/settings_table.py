@@ -292,6 +292,14 @@ class Settings:
         example="7",
         help="How many days a past_due subscription keeps the gate open.",
     )
+    gate_mode: str = _policy(
+        "TENURE_GATE_MODE",
+        choice("enforce", "observe"),
+        default="enforce",
+        example="observe",
+        help="observe: nobody is refused for her subscription, role or plan; decisions say what "
+        "would have been.",
+    )
     inbox_kept: timedelta = _policy(
         "TENURE_INBOX_DAYS",
         span(1, 3650, unit="days"),
@@ -326,13 +334,6 @@ class Settings:
         default="400",
         example="1000",
         help="Quiet time after a look, in milliseconds: what knocks meanwhile costs one more look.",
-    )
-    retries: int = _worker(
-        "TENURE_RETRIES",
-        whole(0, 1000),
-        default="20",
-        example="5",
-        help="How often a failing look is tried again, ever later, before the sweep takes over.",
     )
     sweep_every: timedelta = _worker(
         "TENURE_SWEEP_SECONDS",

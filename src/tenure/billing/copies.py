@@ -60,7 +60,7 @@ async def list_subscriptions(tx: Tx, stripe_customer_id: str) -> tuple[Subscript
         SELECT i.subscription_id, i.id, i.price_id, i.product_id, i.quantity,
                i.current_period_start, i.current_period_end
           FROM tenure.subscription_items i JOIN tenure.subscriptions s ON s.id = i.subscription_id
-         WHERE s.stripe_customer_id = %s ORDER BY i.id
+         WHERE s.stripe_customer_id = %s ORDER BY i.id COLLATE "C"
         """,
         (stripe_customer_id,),
     )

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-
-from tenure.base.log import log
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
 from tenure.base.lease import Leases
+from tenure.base.log import log
 from tenure.billing import projection, rules, store
 from tenure.billing.errors import ModeMixUp, StripeFailed, StripeKeySpent
 from tenure.billing.model import CUSTOMER, Customer, Intent, Owner

@@ -10,6 +10,7 @@ from tenure.billing.model import CUSTOMER
 from tenure.journal.model import Knock, Subject
 
 SOURCE = "stripe"
+LONGEST = 255  # characters of an id or a type, at Stripe and in our keys
 
 
 class _Object(msgspec.Struct):
@@ -46,10 +47,10 @@ def knock_of(raw: bytes, *, livemode: bool, account: str | None = None) -> Knock
     """
     try:
         event = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadEvent(f"the body is not an event: {exc}") from exc
-    if not event.id or "\x00" in event.id + event.type:
-        raise BadEvent("the body is not an event: its id or type is empty or not text")
+    if not event.id or not all(map(_is_name, (event.id, event.type, event.account or ""))):
+        raise BadEvent("the body is not an event: its id, type or account is empty or no name")
     subject, note = _concerned(event, livemode=livemode, account=account)
     return Knock(
         source=SOURCE,
@@ -81,12 +82,17 @@ def _customer_of(event: _Event) -> str | None:
     about = event.related_object or (event.data.object if event.data else None)
     if about is None:
         return None
-    found = about.id if "customer" in {about.object, about.type} else about.customer
+    is_customer = about.object == "customer" or about.type == "customer"  # whatever they hold
+    found = about.id if is_customer else about.customer
     if isinstance(found, dict):
         found = found.get("id")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] (outside data)
     if isinstance(found, str) and found.startswith("cus_") and "\x00" not in found:
-        return found[:255]
+        return found[:LONGEST]
     return None
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= LONGEST and "\x00" not in text
 
 
 def _is_time(created: object) -> bool:

@@ -45,7 +45,8 @@ def project(
 
 def subscription(raw: Raw, open_invoices: Sequence[Raw] = ()) -> Subscription:
     """Read one subscription; periods come from its items, which may differ among themselves."""
-    items = tuple(_item(item) for item in raw["items"]["data"])
+    found = [_item(item) for item in raw["items"]["data"]]
+    items = tuple(sorted(found, key=lambda item: item.id))  # the order at Stripe says nothing
     starts = [i.current_period_start for i in items if i.current_period_start]
     ends = [i.current_period_end for i in items if i.current_period_end]
     status = Status(raw["status"])

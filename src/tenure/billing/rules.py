@@ -3,14 +3,25 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from tenure.billing.model import Account, Owner, Profile, Status, Subscription
+from tenure.billing.model import (
+    Account,
+    Entitlement,
+    Owner,
+    PaymentMethod,
+    Profile,
+    Status,
+    Subscription,
+)
 
 Raw = Mapping[str, Any]  # an object as Stripe's API answers it
 Change = tuple[str, dict[str, object]]  # an audit action and its details
+
+Kept = Profile | Subscription
 
 KEY_LIVES = timedelta(hours=23)  # Stripe keeps idempotency keys for at least 24 h; some slack
 
@@ -60,7 +71,12 @@ def is_ours(customer: Raw, owner: Owner, generation: int) -> bool:
 
 def is_allowed(address: str, origins: Sequence[str]) -> bool:
     """Say whether people may be sent to `address`: its origin is listed, and it is a plain URL."""
-    parts = urlsplit(address)
+    if not (address.isascii() and address.isprintable()):  # browsers drop line ends inside a URL
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # a bracket that is never closed
+        return False
     plain = parts.scheme in {"http", "https"} and parts.netloc and "@" not in parts.netloc
     return bool(plain) and f"{parts.scheme}://{parts.netloc}".lower() in origins
 
@@ -68,23 +84,43 @@ def is_allowed(address: str, origins: Sequence[str]) -> bool:
 def story(before: Account | None, after: Account) -> list[Change]:
     """Say in words for the audit log what a look found changed.
 
-    Promise: no difference, no words; and the same difference gives the same words.
+    Promise: no difference, no words; any difference, some words; the same one, the same words.
     """
     if after.profile is None:
         return [("customer.deleted", {})] if before is None or before.profile else []
-    old = {s.id: s for s in before.subscriptions} if before else {}
     told: list[Change] = []
     if before is not None and before.profile is not None:
         told += _fields("customer.updated", before.profile, after.profile)
-    for new in sorted(after.subscriptions, key=lambda s: (s.created_at, s.id)):
-        told += _subscription_story(old.get(new.id), new)
-    told += _duplicates(old.values(), after.subscriptions)
-    had = {e.lookup_key for e in before.entitlements} if before else set[str]()
-    has = {e.lookup_key for e in after.entitlements}
-    if had != has:
-        changed = {"granted": sorted(has - had), "withdrawn": sorted(had - has)}
-        told.append(("entitlements.changed", {k: v for k, v in changed.items() if v}))
+    told += _subscriptions(before.subscriptions if before else (), after.subscriptions)
+    told += _entitlements(before.entitlements if before else (), after.entitlements)
+    told += _payment_methods(before.payment_methods if before else (), after.payment_methods)
     return told
+
+
+def _subscriptions(before: Sequence[Subscription], after: Sequence[Subscription]) -> list[Change]:
+    old = {s.id: s for s in before}
+    told: list[Change] = []
+    for new in sorted(after, key=lambda s: (s.created_at, s.id)):
+        told += _subscription_story(old.pop(new.id, None), new)
+    for lost in sorted(old):
+        told.append(("subscription.gone", {"subscription": lost}))
+    return told + _duplicates(before, after)
+
+
+def _entitlements(before: Sequence[Entitlement], after: Sequence[Entitlement]) -> list[Change]:
+    if set(before) == set(after):
+        return []
+    had, has = ({e.lookup_key for e in found} for found in (before, after))
+    changed = {"granted": sorted(has - had), "withdrawn": sorted(had - has)}
+    return [("entitlements.changed", {k: v for k, v in changed.items() if v})]
+
+
+def _payment_methods(
+    before: Sequence[PaymentMethod], after: Sequence[PaymentMethod]
+) -> list[Change]:
+    if set(before) == set(after):
+        return []
+    return [("payment_methods.changed", {"methods": sorted(method.id for method in after)})]
 
 
 def _subscription_story(old: Subscription | None, new: Subscription) -> list[Change]:
@@ -105,7 +141,7 @@ def _subscription_story(old: Subscription | None, new: Subscription) -> list[Cha
     if old.collection_paused != new.collection_paused:
         action = "collection_paused" if new.collection_paused else "collection_resumed"
         told.append((f"subscription.{action}", named))
-    return told
+    return told or _fields("subscription.updated", old, new, named)
 
 
 def _duplicates(old: Iterable[Subscription], new: Iterable[Subscription]) -> list[Change]:
@@ -116,10 +152,12 @@ def _duplicates(old: Iterable[Subscription], new: Iterable[Subscription]) -> lis
     return []
 
 
-def _fields(action: str, old: Profile, new: Profile) -> list[Change]:
-    names = ("email", "name", "default_payment_method", "metadata", "billing_address")
-    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
-    return [(action, {"fields": changed})] if changed else []  # names only: no personal data
+def _fields(
+    action: str, old: Kept, new: Kept, named: Mapping[str, object] | None = None
+) -> list[Change]:
+    """Name what changed, but never what it holds: that may be personal."""
+    names = [f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name)]
+    return [(action, {**(named or {}), "fields": names})] if names else []
 
 
 def _sold(subscription: Subscription) -> list[dict[str, object]]:

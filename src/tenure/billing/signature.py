@@ -36,7 +36,7 @@ def _read(header: str) -> tuple[str, list[bytes]]:
         raise BadSignature("the Stripe-Signature header is missing")
     pairs = [part.strip().partition("=") for part in header[:LONGEST].split(",")]
     stamp = next((value for name, _, value in pairs if name == "t"), "")
-    given = [value.encode() for name, _, value in pairs if name == "v1"]
+    given = [value.encode(errors="replace") for name, _, value in pairs if name == "v1"]
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 13 and given):  # noqa: PLR2004 (digits of a time in seconds)
         raise BadSignature("the Stripe-Signature header is not t=<seconds>,v1=<signature>")
     return stamp, given

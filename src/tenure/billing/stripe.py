@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import stripe
 
-from tenure.base.log import log
 from tenure.base.errors import TenureError
+from tenure.base.log import log
 from tenure.billing.errors import (
     NoSuchObject,
     Refused,
@@ -22,9 +22,9 @@ from tenure.billing.errors import (
 )
 from tenure.billing.projection import Raw
 
-
 API_VERSION = str(stripe.api_version)  # the one this SDK was made for; shapes follow it
 PAGE = 100
+ENTITLEMENTS, METHODS = "/v1/entitlements/active_entitlements", "/v1/payment_methods"
 TIMEOUT = 10.0  # seconds for one call
 TRIES = 2  # further ones, by the SDK, for lost connections, 409 and 5xx; never for 429
 
@@ -107,20 +107,23 @@ class Stripe:
 
         Errors: NoSuchObject when Stripe never had this customer, StripeTrouble.
         """
-        customer, subscriptions, entitlements, methods = await asyncio.gather(
-            self.call("get", f"/v1/customers/{customer_id}"),
-            self._subscriptions(customer_id),
-            self._of_customer("/v1/entitlements/active_entitlements", customer_id),
-            self._of_customer("/v1/payment_methods", customer_id),
-        )
+        try:
+            async with asyncio.TaskGroup() as asked:
+                customer_of = asked.create_task(self.call("get", f"/v1/customers/{customer_id}"))
+                subscriptions_of = asked.create_task(self._subscriptions(customer_id))
+                entitlements_of = asked.create_task(self._of_customer(ENTITLEMENTS, customer_id))
+                methods_of = asked.create_task(self._of_customer(METHODS, customer_id))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        customer, subscriptions = customer_of.result(), subscriptions_of.result()
         if customer.get("deleted"):
             return Snapshot(customer=customer, subscriptions=subscriptions)
         is_late = any(s["status"] == "past_due" for s in subscriptions)
         return Snapshot(
             customer=customer,
             subscriptions=subscriptions,
-            entitlements=entitlements,
-            payment_methods=methods,
+            entitlements=entitlements_of.result(),
+            payment_methods=methods_of.result(),
             open_invoices=await self._open_invoices(customer_id) if is_late else (),
         )
 

@@ -3,18 +3,16 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-
-from tenure.base.log import log
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
+from tenure.base.log import log
 from tenure.billing import copies, projection, rules, store
 from tenure.billing.errors import NoSuchObject
 from tenure.billing.model import CUSTOMER, Account, Customer, Owner, Status, Subscription
 from tenure.billing.stripe import Snapshot, Stripe
 from tenure.journal import audit, news
 from tenure.journal.model import Claim, Entry, Subject
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

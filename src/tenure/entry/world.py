@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx
+import psycopg
+from psycopg import AsyncConnection
 
 from tenure.base.budget import Budget
 from tenure.base.clock import Clock, SystemClock
@@ -82,7 +84,7 @@ async def open_world(
     settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
 ) -> AsyncGenerator[World]:
     """Open the database and Stripe while the block lasts; neither needs to answer yet."""
-    pooled = bool(settings.database_direct_url)
+    pooled = bool(settings.database_direct_url) or await is_pooled(settings.database_url)
     pool = open_pool(settings.database_url, size=settings.pool_size, pooled=pooled)
     async with AsyncExitStack() as stack:
         await pool.open(wait=False)
@@ -106,7 +108,14 @@ async def open_world(
 
 @asynccontextmanager
 async def open_service(world: World) -> AsyncGenerator[Service]:
-    """Open what takes requests: the inbox, the verifier and the gate."""
+    """Open what takes requests: the gate and the inbox."""
+    async with open_gate(world) as gate, Inbox(world.db) as inbox:
+        yield Service(world=world, inbox=inbox, gate=gate)
+
+
+@asynccontextmanager
+async def open_gate(world: World) -> AsyncGenerator[Gate]:
+    """Open the verifier and the gate: all that a guarded application needs."""
     settings = world.settings
     cache = FactsCache(max_age=settings.facts_max_age)
     issuer = clerk(
@@ -118,18 +127,31 @@ async def open_service(world: World) -> AsyncGenerator[Service]:
         http = await stack.enter_async_context(httpx.AsyncClient())
         verifier = Verifier([issuer], clock=world.clock, http=http)
         stack.push_async_callback(verifier.close)
-        inbox = await stack.enter_async_context(Inbox(world.db))
         await stack.enter_async_context(watching(world.direct_url, cache))
-        gate = Gate(
+        yield Gate(
             verifier=verifier,
             db=world.db,
             clock=world.clock,
             ids=world.ids,
             livemode=settings.livemode,
             cache=cache,
-            policy=Policy(past_due_grace=settings.grace),
+            policy=Policy(past_due_grace=settings.grace, observe=settings.gate_mode == "observe"),
         )
-        yield Service(world=world, inbox=inbox, gate=gate)
+
+
+async def is_pooled(url: str) -> bool:
+    """Say whether a pooler may stand before Postgres; where nobody answers, be careful.
+
+    A pooler makes up the number of the server's process that it tells its clients.
+    """
+    try:
+        async with await AsyncConnection.connect(
+            url, autocommit=True, prepare_threshold=None, connect_timeout=2
+        ) as conn:
+            row = await (await conn.execute("SELECT pg_backend_pid()")).fetchone()
+            return row is None or row[0] != conn.info.backend_pid
+    except psycopg.Error:
+        return True
 
 
 def stripe_budget(settings: Settings) -> Budget:

@@ -84,6 +84,7 @@ class Decision:
     facts: Facts | None = None
     code: str = ""  # of the error behind it, where there is one
     missing: frozenset[str] = field(default=NOTHING)
+    enforced: bool = True  # False: allowed only because the gate observes; `reason` would refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +92,4 @@ class Policy:
     """What this company decided; settings say so."""
 
     past_due_grace: timedelta = timedelta(days=14)
+    observe: bool = False  # refuse nobody for her subscription, role or plan; say what would be

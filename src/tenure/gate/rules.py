@@ -1,5 +1,6 @@
 """May this request pass? Facts in, an explained answer out, nothing touched."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from tenure.billing.model import Status
@@ -48,9 +49,10 @@ def decide(facts: Facts, needs: Needs, now: datetime, policy: Policy) -> Decisio
             facts=facts,
         )
     passed = _subscription(facts, now, policy) if needs.subscription else _not_asked(facts)
-    if not passed.allowed:
-        return passed
-    return _rbac(facts, needs) or passed
+    answer = (_rbac(facts, needs) or passed) if passed.allowed else passed
+    if policy.observe and not answer.allowed:
+        return replace(answer, allowed=True, enforced=False)
+    return answer
 
 
 def _not_asked(facts: Facts) -> Decision:

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
 import psycopg
@@ -44,7 +44,7 @@ async def _watch(url: str, cache: FactsCache) -> None:
             log.warning("gate.watch.deaf", hint="Set DATABASE_DIRECT_URL: a pooler hides NOTIFY.")
         except psycopg.Error as exc:
             log.warning("gate.watch.deaf", error=type(exc).__name__)
-        except Exception:  # a bug here must not leave old facts in force until the process ends
+        except Exception:  # noqa: BLE001 (a bug must not leave us deaf until the process ends)
             log.exception("gate.watch.broke")
         cache.hears(news=False)
         await asyncio.sleep(pause)
@@ -63,9 +63,10 @@ async def _hears(conn: AsyncConnection, url: str) -> bool:
     note = f"{os.getpid()}:{time.monotonic_ns()}"
     async with await _connect(url) as other:
         await other.execute("SELECT pg_notify('tenure_ears', %s)", (note,))
-    async for heard in conn.notifies(timeout=ECHO):
-        if heard.payload == note:
-            return True
+    async with aclosing(conn.notifies(timeout=ECHO)) as notes:
+        async for heard in notes:
+            if heard.payload == note:
+                return True
     return False
 
 

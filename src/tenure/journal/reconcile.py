@@ -89,7 +89,7 @@ async def reconcile(
         log.warning("journal.reconcile.put_off", **facts, code=exc.code, error=str(exc))
         await _put_off(db, claim, exc, ids)
         return False
-    except Exception as exc:  # a bug must not stop the others; it is kept, logged and tried again
+    except Exception as exc:  # noqa: BLE001 (a bug must not stop the others; it is kept and told)
         log.exception("journal.reconcile.broke", **facts)
         await _put_off(db, claim, exc, ids)
         return False

@@ -54,7 +54,8 @@ async def put_knocks(tx: Tx, knocks: Sequence[Knock]) -> None:
             ON CONFLICT DO NOTHING
         )
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-        SELECT 'reconcile:' || k.kind, 'reconcile', 'reconcile:' || k.kind, jsonb_build_object('kind', k.kind)
+        SELECT 'reconcile:' || k.kind, 'reconcile', 'reconcile:' || k.kind,
+               jsonb_build_object('kind', k.kind)
           FROM (SELECT DISTINCT subject_kind AS kind
                   FROM incoming WHERE subject_kind IS NOT NULL) k
          WHERE NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs j
@@ -123,7 +124,8 @@ async def wake_due(tx: Tx) -> None:
     await tx.execute(
         """
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-        SELECT 'reconcile:' || kind, 'reconcile', 'reconcile:' || kind, jsonb_build_object('kind', kind)
+        SELECT 'reconcile:' || kind, 'reconcile', 'reconcile:' || kind,
+               jsonb_build_object('kind', kind)
           FROM (SELECT DISTINCT kind FROM tenure.subjects
                  WHERE dirty_seq > settled_seq AND retry_at <= clock_timestamp()
                    AND (lease_until IS NULL OR lease_until <= clock_timestamp())) due

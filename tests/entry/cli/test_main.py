@@ -25,7 +25,8 @@ def below(context: click.Context) -> Iterator[click.Context]:
             yield from below(click.Context(found, info_name=name, parent=context))
 
 
-EVERY = [pytest.param(c, id=c.command_path) for c in below(click.Context(main, info_name="tenure"))]
+ROOT = click.Context(main, info_name="tenure", **main.context_settings)
+EVERY = [pytest.param(context, id=context.command_path) for context in below(ROOT)]
 LEAVES = [p for p in EVERY if not isinstance(p.values[0].command, click.Group)]
 
 

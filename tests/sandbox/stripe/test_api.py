@@ -29,6 +29,10 @@ def test_without_a_key_nothing_opens(header: str, box: Box) -> None:
     assert found.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_the_account_says_who_it_is(client: stripe.StripeClient) -> None:
+    assert client.v1.accounts.retrieve_current().id == "acct_sandbox"
+
+
 def test_a_fixed_key_is_the_only_one() -> None:
     with running_stripe(policy=Policy(secret_key="sk_test_mine")) as box:
         assert client_of(box).v1.customers.list().data == []

@@ -1,7 +1,8 @@
 """`tenure sandbox …`: pieces of the outside world, pretended, each in a process of its own."""
 
-import time
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,13 @@ def sandbox() -> None:
 @click.option("--state", type=STATE, help="Keep what happens in this file.  [default: in memory]")
 @click.option("--seed", is_flag=True, help="Start with two plans, their prices and features.")
 @click.option("--webhook-url", default="", help="Where its events are sent to.")
-@click.option("--webhook-secret", default="", help="What they are signed with (whsec_…).")
+@click.option(
+    "--webhook-secret",
+    default="",
+    envvar="STRIPE_WEBHOOK_SECRET",
+    show_envvar=True,
+    help="What they are signed with (whsec_…).",
+)
 @json_option
 def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
     """Run the pretended Stripe until Ctrl-C; any key that begins with sk_test_ works."""
@@ -38,7 +45,12 @@ def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401
 @sandbox.command()
 @click.option("--port", type=PORT, default=12_112, show_default=True)
 @click.option("--state", type=STATE, help="Keep what happens in this file.  [default: in memory]")
-@click.option("--secret-key", help="The key that callers must show.  [default: a new one]")
+@click.option(
+    "--secret-key",
+    envvar="CLERK_SECRET_KEY",
+    show_envvar=True,
+    help="The key that callers must show.  [default: a new one]",
+)
 @click.option(
     "--origin",
     default="http://localhost:3000",
@@ -67,16 +79,17 @@ def clerk(
 @json_option
 def postgres(*, data: Path, port: int | None, as_json: bool) -> None:
     """Run a Postgres from the installed wheel until Ctrl-C; its address is printed first."""
-    with embedded.running(data.resolve(), port=port) as server:
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)  # a server must not be left behind
+    with suppress(KeyboardInterrupt), embedded.running(data.resolve(), port=port) as server:
         said = {"url": server.url, "port": server.port, "data": str(server.data)}
         say(
             said,
             [f"DATABASE_URL={server.url}", "Ctrl-C stops it; its data stays."],
             as_json=as_json,
         )
-        while server.process.poll() is None:
-            time.sleep(0.2)
-    raise SystemExit(2)  # it ended by itself, which nobody asked for
+        server.process.wait()
+        raise SystemExit(2)  # it ended by itself, which nobody asked for
 
 
 def _announce(variable: str, port: int, *, as_json: bool) -> None:

@@ -10,11 +10,12 @@ from starlette.exceptions import HTTPException
 from tenure.base.errors import TenureError
 from tenure.base.log import log
 from tenure.entry.http import errors
+from tenure.gate import told
 
 
 def BROKEN() -> dict[str, object]:  # noqa: N802 (an answer that is always the same but for its id)
     """Tell of a bug without its insides."""
-    return errors.error(
+    return told.error(
         "http.broke", "something went wrong here", "Tell us the request id; the log knows more."
     )
 
@@ -39,7 +40,7 @@ async def _invalid(_: Request, exc: Exception) -> JSONResponse:
     problems = cast("list[dict[str, Any]]", cast("RequestValidationError", exc).errors())
     fields = [{"field": _field(p["loc"]), "message": str(p["msg"])} for p in problems]
     message = "; ".join(f"{f['field']}: {f['message']}" for f in fields)
-    body = errors.error("http.invalid", message, "Correct the named fields.", fields=fields)
+    body = told.error("http.invalid", message, "Correct the named fields.", fields=fields)
     return JSONResponse(body, 422)
 
 
@@ -48,13 +49,12 @@ async def _http(_: Request, exc: Exception) -> JSONResponse:
     code = {404: "http.not_found", 405: "http.method_not_allowed"}.get(
         known.status_code, "http.refused"
     )
-    body = errors.error(code, str(known.detail), "/docs lists every address.")
+    body = told.error(code, str(known.detail), "/docs lists every address.")
     return JSONResponse(body, known.status_code, headers=known.headers)
 
 
-async def _bug(request: Request, exc: Exception) -> JSONResponse:
-    log.error("http.broke", path=request.url.path, exc_info=exc)
-    return JSONResponse(BROKEN(), 500)
+async def _bug(_request: Request, _exc: Exception) -> JSONResponse:
+    return JSONResponse(BROKEN(), 500)  # it is raised again behind us, and logged by `App`
 
 
 def _field(where: tuple[object, ...]) -> str:

@@ -9,17 +9,18 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-import tenure
 from tenure.base.clock import Clock
+from tenure.base.errors import TenureError
 from tenure.base.ids import Ids, RandomIds
 from tenure.base.log import about, log
 from tenure.base.settings import Settings
-from tenure.entry.http import answers, billing, health, hot, metrics, orgs
+from tenure.entry.http import answers, hot, metrics
 from tenure.entry.http.hot import Receive, Scope, Send
+from tenure.entry.http.openapi import openapi
+from tenure.entry.http.rest import make_rest
 from tenure.entry.world import Service, open_service, open_world
 
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-ABOUT = "Who your users are, what they bought, and what your Postgres says: kept in agreement."
 
 
 class App:
@@ -30,8 +31,11 @@ class App:
     ) -> None:
         self._ids = ids or RandomIds()
         self._service: Service | None = None
-        self._rest = make_rest(settings.cors_origins)
-        self._rest.router.lifespan_context = self._lifespan
+        self._max_body = settings.max_body
+        rest = make_rest()
+        rest.openapi = openapi
+        rest.router.lifespan_context = self._lifespan
+        self._rest = with_cors(rest, settings.cors_origins)
         self._open = lambda: open_world(settings, clock=clock, ids=ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +44,7 @@ class App:
             await self._rest(scope, cast("Any", receive), cast("Any", send))
             return
         started, name = time.perf_counter(), self._name(scope)
-        said = {"status": 500}
+        said = {"status": 0}
 
         async def named_send(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -49,21 +53,27 @@ class App:
             await send(message)
 
         with about(request_id=name):
-            await self._dispatch(scope, receive, named_send)
+            try:
+                await self._dispatch(scope, receive, named_send)
+            except Exception:  # noqa: BLE001 (a bug: logged with the request's id, told without its insides)
+                log.exception("http.broke", path=scope["path"])
+                if not said["status"]:
+                    await hot.answer(named_send, 500, answers.BROKEN())
         door = _door(scope)
         metrics.requests.labels(door, str(said["status"])).inc()
         metrics.seconds.labels(door).observe(time.perf_counter() - started)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        door = hot.DOORS.get(scope["path"])
-        if door is None or self._service is None:
-            await self._rest(scope, cast("Any", receive), cast("Any", send))
+        found = hot.door_of(scope["path"])
+        if found is not None and self._service is not None:
+            await found[1](self._service, scope, receive, send)
             return
         try:
-            await door(self._service, scope, receive, send)
-        except Exception:  # noqa: BLE001 (a bug: logged with the request's id, told without its insides)
-            log.exception("http.broke", path=scope["path"])
-            await hot.answer(send, 500, answers.BROKEN())
+            whole = await hot.bounded(scope, receive, limit=self._max_body)
+        except TenureError as exc:
+            await hot.refuse(send, exc)
+            return
+        await self._rest(scope, cast("Any", whole), cast("Any", send))
 
     def _name(self, scope: Scope) -> str:
         given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
@@ -77,27 +87,23 @@ class App:
             self._service = None
 
 
-def make_rest(cors_origins: tuple[str, ...] = ()) -> FastAPI:
-    """Make the part that is described by OpenAPI."""
-    rest = FastAPI(title="Tenure", version=tenure.__version__, description=ABOUT)
-    for router in (health.router, billing.router, orgs.router):
-        rest.include_router(router)
-    answers.install(rest)
-    if cors_origins:
-        rest.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "Retry-After"],
-            max_age=600,
-        )
-    return rest
+def with_cors(rest: FastAPI, origins: tuple[str, ...]) -> FastAPI | CORSMiddleware:
+    """Let pages of `origins` call us; outermost, so that they can read of a bug too."""
+    if not origins:
+        return rest
+    return CORSMiddleware(
+        rest,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        expose_headers=["X-Request-Id", "Retry-After"],
+        max_age=600,
+    )
 
 
 def _door(scope: Scope) -> str:
     """Name the door for a counter: the route's pattern, never a path that a stranger made up."""
-    if scope["path"] in hot.DOORS:
-        return str(scope["path"])
+    if (found := hot.door_of(scope["path"])) is not None:
+        return found[0]
     route = scope.get("route")
     return str(getattr(route, "path", "unknown"))

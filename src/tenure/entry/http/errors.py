@@ -1,15 +1,14 @@
 """The one table that turns our errors and decisions into HTTP answers."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 from typing import ClassVar
 
-from tenure.base import budget, db, lease
+from tenure.base import budget, lease
 from tenure.base.errors import TenureError
-from tenure.base.log import request_id
 from tenure.billing import errors as billing
-from tenure.gate.model import Decision, Reason
+from tenure.gate import told
+from tenure.gate.model import Decision
 from tenure.identity import errors as identity
 from tenure.journal import errors as journal
 
@@ -32,6 +31,20 @@ class BodyTooLarge(TenureError):
     hint: ClassVar[str] = "Send less; TENURE_MAX_BODY_KB sets the limit."
 
 
+class BodyCutOff(TenureError):
+    """The client went away in the middle of its body."""
+
+    code: ClassVar[str] = "http.body_cut_off"
+    hint: ClassVar[str] = "Send the whole body."
+
+
+class UnknownNeed(TenureError):
+    """The address of the gate asks for something that the gate does not know."""
+
+    code: ClassVar[str] = "http.unknown_need"
+    hint: ClassVar[str] = "Write subscription=yes or =no, role=… and feature=…, joined by &."
+
+
 class NotFound(TenureError):
     """There is no such thing, or it is not yours to see."""
 
@@ -41,14 +54,13 @@ class NotFound(TenureError):
 
 # The most special class that is listed decides.
 STATUS: dict[type[TenureError], int] = {
+    **told.UNDECIDED,
     TenureError: 500,
-    db.DatabaseAway: 503,
     budget.BudgetSpent: 503,
     lease.Busy: 409,
     journal.InboxFull: 503,
     journal.StaleFence: 409,
     identity.NotProven: 401,
-    identity.KeysUnavailable: 503,
     billing.BadSignature: 400,
     billing.BadEvent: 400,
     billing.StripeTrouble: 502,
@@ -62,27 +74,16 @@ STATUS: dict[type[TenureError], int] = {
     billing.UnknownSession: 404,
     NotAllowed: 403,
     BodyTooLarge: 413,
+    BodyCutOff: 400,
+    UnknownNeed: 422,
     NotFound: 404,
-}
-
-CLOSED: dict[Reason, int] = {
-    Reason.NOT_SIGNED_IN: 401,
-    Reason.NO_SUBSCRIPTION: 402,
-    Reason.PAST_DUE: 402,
-    Reason.INCOMPLETE: 402,
-    Reason.UNPAID: 402,
-    Reason.PAUSED: 402,
-    Reason.ENDED: 402,
-    Reason.NOT_A_MEMBER: 403,
-    Reason.ROLE: 403,
-    Reason.FEATURE: 403,
 }
 
 
 def status_of(exc: TenureError) -> int:
     """Find the HTTP status of an error."""
     if isinstance(exc, NotAllowed):
-        return CLOSED[exc.decision.reason]
+        return told.CLOSED[exc.decision.reason]
     return next(STATUS[kind] for kind in type(exc).__mro__ if kind in STATUS)
 
 
@@ -100,57 +101,5 @@ def headers_of(exc: TenureError) -> dict[str, str]:
 def body_of(exc: TenureError) -> dict[str, object]:
     """Write the one error shape."""
     if isinstance(exc, NotAllowed):
-        decision = exc.decision
-        code = decision.code or f"gate.{decision.reason.value}"
-        shape = error(code, decision.message, decision.change)
-        return shape | {"decision": told(decision)}
-    return error(exc.code, str(exc), exc.hint)
-
-
-def error(code: str, message: str, hint: str = "", **more: object) -> dict[str, object]:
-    """Write the one error shape from its parts."""
-    inner = {"code": code, "message": message, "hint": hint, "request_id": request_id(), **more}
-    return {"error": inner}
-
-
-def told(decision: Decision) -> dict[str, object]:
-    """Write a decision for a client: what, since when, until when, and on what it stands."""
-    return {
-        "allowed": decision.allowed,
-        "reason": decision.reason.value,
-        "message": decision.message,
-        "since": _text(decision.since),
-        "until": _text(decision.until),
-        "change": decision.change or None,
-        "facts": _facts(decision),
-    }
-
-
-def _facts(decision: Decision) -> Mapping[str, object] | None:
-    facts = decision.facts
-    if facts is None:
-        return None
-    bought = facts.bought
-    return {
-        "user_id": str(facts.user_id) if facts.user_id else None,
-        "org_id": str(facts.org_id) if facts.org_id else None,
-        "role": facts.role,
-        "features": sorted(facts.features),
-        "read_at": _text(facts.read_at),
-        "subscription": None
-        if bought is None
-        else {
-            "id": bought.id,
-            "status": bought.status.value,
-            "current_period_end": _text(bought.current_period_end),
-            "ends_at": _text(bought.ends_at),
-            "past_due_since": _text(bought.past_due_since),
-            "collection_paused": bought.collection_paused,
-            "looked_at": _text(bought.looked_at),
-            "fence": bought.look_fence,
-        },
-    }
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+        return told.refusal(exc.decision)
+    return told.error(exc.code, str(exc), exc.hint)

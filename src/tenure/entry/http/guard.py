@@ -60,10 +60,22 @@ class Caller:
 
 
 def needs(
-    *, subscription: bool = True, roles: Iterable[str] = (), features: Iterable[str] = ()
+    *,
+    subscription: bool = True,
+    roles: Iterable[str] = (),
+    features: Iterable[str] = (),
+    personal: bool = False,
 ) -> Callable[..., Awaitable[Caller]]:
-    """Make the dependency of a route: signed in, and whatever else the route needs."""
-    wanted = Needs(subscription=subscription, roles=frozenset(roles), features=frozenset(features))
+    """Make the dependency of a route: signed in, and whatever else the route needs.
+
+    `personal`: who acts for herself, without an organization, needs no role.
+    """
+    wanted = Needs(
+        subscription=subscription,
+        roles=frozenset(roles),
+        features=frozenset(features),
+        personal=personal,
+    )
 
     async def caller(request: Request, authorization: Authorization = None) -> Caller:
         service: Service = request.app.state.service
@@ -82,4 +94,4 @@ def needs(
 
 
 SignedIn = Annotated[Caller, Depends(needs(subscription=False))]
-Buyer = Annotated[Caller, Depends(needs(subscription=False, roles=BUYERS))]
+Buyer = Annotated[Caller, Depends(needs(subscription=False, roles=BUYERS, personal=True))]

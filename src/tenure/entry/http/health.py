@@ -1,13 +1,16 @@
 """Is the process up, is it ready, what has it done."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from tenure.base.db import Tx
+from tenure.base.db import DatabaseAway, Tx
 from tenure.base.errors import TenureError
 from tenure.entry.http import metrics
 from tenure.entry.world import Service
 from tenure.journal import store
+from tenure.journal.model import Backlog
 from tenure.schema import changes
 
 router = APIRouter(tags=["health"])
@@ -48,8 +51,10 @@ async def ready(request: Request) -> JSONResponse:
 async def show_metrics(request: Request) -> Response:
     """Give this process's counters and the backlog, in Prometheus' text format."""
     service: Service = request.app.state.service
-    async with service.world.db.statement() as tx:
-        backlogs = await store.list_backlog(tx)
+    backlogs: list[Backlog] | None = None
+    with suppress(DatabaseAway):  # just then the counters are worth most
+        async with service.world.db.statement() as tx:
+            backlogs = await store.list_backlog(tx)
     return Response(metrics.rendered(backlogs), media_type="text/plain; version=0.0.4")
 
 

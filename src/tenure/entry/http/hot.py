@@ -9,8 +9,9 @@ import msgspec
 from tenure.base.errors import TenureError
 from tenure.billing import events, signature
 from tenure.entry.http import errors, metrics
-from tenure.entry.http.errors import BodyTooLarge, NotAllowed
+from tenure.entry.http.errors import BodyCutOff, BodyTooLarge, NotAllowed, UnknownNeed
 from tenure.entry.world import Service
+from tenure.gate import told
 from tenure.gate.check import not_signed_in
 from tenure.gate.model import Decision, Needs
 from tenure.identity.errors import NotProven
@@ -22,12 +23,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Door = Callable[[Service, Scope, Receive, Send], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
+GATE_FOR = "/gate/for/"
 
 
 async def receive_stripe(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """Keep an event of Stripe's and answer once it is durable; the worker does the thinking."""
     if scope["method"] != "POST":
-        await answer(send, 405, errors.error("http.method_not_allowed", "only POST"), allow="POST")
+        await answer(send, 405, told.error("http.method_not_allowed", "only POST"), allow="POST")
         return
     settings, header = service.world.settings, _header(scope, b"stripe-signature")
     try:
@@ -58,7 +60,7 @@ async def check_gate(service: Service, scope: Scope, _receive: Receive, send: Se
     await answer(
         send,
         200,
-        {"decision": errors.told(decision)},
+        {"decision": told.decision(decision)},
         **{"x-tenure-reason": decision.reason.value},
         **({"x-tenure-user": str(facts.user_id)} if facts and facts.user_id else {}),
         **({"x-tenure-org": str(facts.org_id)} if facts and facts.org_id else {}),
@@ -67,36 +69,58 @@ async def check_gate(service: Service, scope: Scope, _receive: Receive, send: Se
 
 
 async def _decision(service: Service, scope: Scope) -> Decision:
+    needs = needs_of(scope)
     try:
         token = bearer(_header(scope, b"authorization"))
     except NotProven as exc:
         return not_signed_in(exc)
-    needs = needs_of(scope["query_string"].decode("latin-1"))
     return service.gate.recall(token, needs) or await service.gate.check(token, needs)
 
 
-def needs_of(query: str) -> Needs:
-    """Read what a route needs: `?subscription=no`, `role=…` (one of), `feature=…` (all of)."""
-    asked = parse_qs(query)
+def needs_of(scope: Scope) -> Needs:
+    """Read what a route needs: `role=…` (one of), `feature=…` (all of), `subscription=no`.
+
+    In the path, `/gate/for/role=admin&feature=reports`, a proxy has written it: it decides alone,
+    and whatever follows (Envoy puts the guarded path there) or stands in the query does not count.
+    A query may have come from the client, as with Caddy and Envoy: it can ask for more, never for
+    less, so `subscription=no` does not count there.
+    Errors: UnknownNeed, so that a slip of the pen closes the gate.
+    """
+    path: str = scope["path"]
+    if path.startswith(GATE_FOR):
+        return _named(path.removeprefix(GATE_FOR).partition("/")[0])
+    asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     return Needs(
-        subscription=asked.get("subscription", ["yes"])[-1] not in {"no", "false", "0"},
-        roles=frozenset(asked.get("role", ())),
-        features=frozenset(asked.get("feature", ())),
+        roles=frozenset(asked.get("role", ())), features=frozenset(asked.get("feature", ()))
+    )
+
+
+def _named(text: str) -> Needs:
+    asked = parse_qs(text, keep_blank_values=True)
+    subscription = asked.pop("subscription", ["yes"])
+    roles, features = asked.pop("role", ()), asked.pop("feature", ())
+    known = {"yes": True, "no": False}
+    if asked or len(subscription) > 1 or subscription[0] not in known or "" in (*roles, *features):
+        raise UnknownNeed(f"the gate does not understand {text!r}")
+    return Needs(
+        subscription=known[subscription[0]], roles=frozenset(roles), features=frozenset(features)
     )
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     """Read a whole body, but not more than `limit` bytes of it.
 
-    Errors: BodyTooLarge.
+    Errors: BodyTooLarge, BodyCutOff.
     """
-    told = _header(scope, b"content-length")
-    if told.isdigit() and int(told) > limit:
-        raise BodyTooLarge(f"the body has {told} bytes, at most {limit} are taken")
+    said = _header(scope, b"content-length")
+    if said.isdecimal() and int(said) > limit:
+        raise BodyTooLarge(f"the body has {said} bytes, at most {limit} are taken")
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyCutOff("the client went away before its body had ended")
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
@@ -104,6 +128,23 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def bounded(scope: Scope, receive: Receive, *, limit: int) -> Receive:
+    """Read a body ahead, bounded, for code that would read on without an end.
+
+    Errors: BodyTooLarge, BodyCutOff.
+    """
+    if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        return receive  # nobody reads theirs
+    waiting = [await read_body(scope, receive, limit=limit)]
+
+    async def again() -> dict[str, Any]:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await receive()
+
+    return again
 
 
 async def refuse(send: Send, exc: TenureError) -> None:
@@ -126,3 +167,10 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 DOORS: dict[str, Door] = {"/webhooks/stripe": receive_stripe, "/gate/check": check_gate}
+
+
+def door_of(path: str) -> tuple[str, Door] | None:
+    """Find the bare door of a path, and the name that it is counted under."""
+    if (door := DOORS.get(path)) is not None:
+        return path, door
+    return (GATE_FOR + "{needs}", check_gate) if path.startswith(GATE_FOR) else None

@@ -18,14 +18,16 @@ decisions = Counter(
     "tenure_gate_decisions", "What the gate decided", ("reason",), registry=registry
 )
 _due = Gauge("tenure_subjects_due", "Subjects to be looked at", ("kind",), registry=registry)
+_database_up = Gauge("tenure_database_up", "Whether the database answers", registry=registry)
 _failing = Gauge("tenure_subjects_failing", "Of these, put off", ("kind",), registry=registry)
 
 
-def rendered(backlogs: list[Backlog]) -> bytes:
-    """Write everything in Prometheus' text format, with the backlog of this moment."""
+def rendered(backlogs: list[Backlog] | None) -> bytes:
+    """Write everything in Prometheus' text format; `backlogs`: None when the database is away."""
+    _database_up.set(backlogs is not None)
     _due.clear()
     _failing.clear()
-    for backlog in backlogs:
+    for backlog in backlogs or ():
         _due.labels(backlog.kind).set(backlog.due)
         _failing.labels(backlog.kind).set(backlog.failing)
     return generate_latest(registry)

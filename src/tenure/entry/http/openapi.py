@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tenure.entry.http.app import make_rest
+from tenure.entry.http.rest import make_rest
 
 ERROR: dict[str, Any] = {
     "type": "object",
@@ -45,7 +45,8 @@ def openapi() -> dict[str, Any]:
             answers["4XX"] = {"description": "The request cannot pass", "content": REFUSED}
             answers["5XX"] = {"description": "Try again", "content": REFUSED}
     found["paths"]["/webhooks/stripe"] = {"post": _webhook()}
-    found["paths"]["/gate/check"] = {"get": _gate()}
+    found["paths"]["/gate/check"] = {"get": _gate(FROM_QUERY)}
+    found["paths"]["/gate/for/{needs}"] = {"get": _gate(FROM_PATH)}
     return found
 
 
@@ -65,17 +66,13 @@ def _webhook() -> dict[str, Any]:
     }
 
 
-def _gate() -> dict[str, Any]:
+def _gate(asked: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "tags": ["gate"],
         "summary": "Check the gate",
-        "description": "Forward-auth for nginx, Envoy, Traefik and Caddy; explains every answer.",
-        "parameters": [
-            _header("Authorization", "Bearer eyJ…", required=False),
-            _query("subscription", "`no` leaves the subscription out", "no"),
-            _query("role", "One of these roles; may be repeated", "admin"),
-            _query("feature", "All of these features; may be repeated", "reports"),
-        ],
+        "description": "Forward-auth for nginx, Envoy, Traefik and Caddy; explains every answer. "
+        "Any method, and below `/gate/for/{needs}` any further path, is answered alike.",
+        "parameters": [_header("Authorization", "Bearer eyJ…", required=False), *asked],
         "responses": {
             "200": {"description": "May pass; X-Tenure-User, -Org, -Role and -Reason say who"},
             "401": {"description": "Not signed in", "content": REFUSED},
@@ -97,12 +94,20 @@ def _header(name: str, example: str, *, required: bool) -> dict[str, Any]:
     }
 
 
-def _query(name: str, description: str, example: str) -> dict[str, Any]:
-    schema = {"type": "string"}
+def _asked(name: str, description: str, example: str, where: str = "query") -> dict[str, Any]:
     return {
         "name": name,
-        "in": "query",
-        "schema": schema,
+        "in": where,
+        "required": where == "path",
+        "schema": {"type": "string"},
         "description": description,
         "example": example,
     }
+
+
+FROM_QUERY = [
+    _asked("role", "One of these roles; may be repeated", "admin"),
+    _asked("feature", "All of these features; may be repeated", "reports"),
+]
+NEEDS = "`subscription=no` leaves the subscription out; `role` (one of them); `feature` (all)"
+FROM_PATH = [_asked("needs", NEEDS, "role=admin&feature=reports", "path")]

@@ -7,9 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from tenure.entry.http import errors
 from tenure.entry.http.errors import NotFound
 from tenure.entry.http.guard import Caller, SignedIn
+from tenure.gate import told
 from tenure.journal import audit
 
 router = APIRouter(prefix="/orgs/{org}", tags=["organizations"])
@@ -45,7 +45,7 @@ async def show_subscription(org: Org, caller: SignedIn) -> dict[str, Any]:
     """Explain whether the gate is open for the organization: why, since when, until when."""
     _own(org, caller)
     gate = caller.service.gate
-    return {"decision": errors.told(await gate.explain(caller.who))}
+    return {"decision": told.decision(await gate.explain(caller.who))}
 
 
 @router.get("/audit")

@@ -10,7 +10,7 @@ from tenure.base.log import log
 from tenure.base.settings import Settings
 from tenure.entry.worker.queue import CHORES, make_queue, queue_of
 from tenure.entry.worker.tasks import add_tasks, reconcilers
-from tenure.entry.world import World, open_world
+from tenure.entry.world import World, is_pooled, open_world
 
 POLL = 1.0  # seconds between two looks at the queue where no NOTIFY reaches us
 GRACE = 5.0  # seconds that a job under way gets when we are told to stop
@@ -23,10 +23,10 @@ def run(settings: Settings) -> None:
 
 
 async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in STOPS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_world(settings) as world:
-        stop = asyncio.Event()
-        for number in STOPS:
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await work(world, stop)
 
 
@@ -46,10 +46,11 @@ async def work(world: World, stop: asyncio.Event) -> None:
 async def _take_jobs(world: World, stop: asyncio.Event) -> None:
     queue = make_queue(world.direct_url)
     add_tasks(queue, world)
+    listen = not await is_pooled(world.direct_url)  # a pooler hides NOTIFY; then we only poll
     async with queue.open_async():
         names = [CHORES, *(queue_of(kind) for kind in reconcilers(world))]
-        workers = [asyncio.create_task(_worker(queue, name)) for name in names]
-        log.info("worker.started", queues=names)
+        workers = [asyncio.create_task(_worker(queue, name, listen=listen)) for name in names]
+        log.info("worker.started", queues=names, listens=listen)
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*workers, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -62,12 +63,13 @@ async def _take_jobs(world: World, stop: asyncio.Event) -> None:
                 raise problem
 
 
-async def _worker(queue: App, name: str) -> None:
+async def _worker(queue: App, name: str, *, listen: bool) -> None:
     await queue.run_worker_async(
         queues=[name],
         name=name,
         concurrency=4 if name == CHORES else 1,
         fetch_job_polling_interval=POLL,
+        listen_notify=listen,
         shutdown_graceful_timeout=GRACE,
         delete_jobs=DeleteJobCondition.ALWAYS,
         install_signal_handlers=False,

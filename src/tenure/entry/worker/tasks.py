@@ -1,10 +1,13 @@
 """What the worker does, and when: the one table of reconcilers, news and periodic chores."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from procrastinate import App
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Status
 
 from tenure.base.log import log
 from tenure.billing import sweep
@@ -50,6 +53,7 @@ def _add_periodic(queue: App, world: World) -> None:
     @queue.periodic(cron=TICK)
     @queue.task(name="tick", queue=CHORES, queueing_lock="tick", pass_context=False)
     async def _tick(timestamp: int) -> None:  # noqa: ARG001 (procrastinate names the moment)
+        await _drop_orphans(queue)
         async with world.db.statement() as tx:
             await store.wake_due(tx)
 
@@ -68,6 +72,14 @@ def _add_periodic(queue: App, world: World) -> None:
             world.db, inbox_kept=settings.inbox_kept, news_kept=settings.news_kept
         )
         log.info("worker.retained", **dropped)
+
+
+async def _drop_orphans(queue: App) -> None:
+    """Forget jobs whose worker died: their locks would hold up every later job of the kind."""
+    for job in await queue.job_manager.get_stalled_jobs():
+        with suppress(ConnectorException):  # another worker was quicker
+            await queue.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+            log.warning("worker.orphan_dropped", task=job.task_name)
 
 
 def cron_of(every: timedelta) -> str:

@@ -1,6 +1,7 @@
 """Everything under `/v1`: one file per resource, one row per call."""
 
 from tenure.sandbox.stripe.resources import (
+    account,
     catalog,
     checkout,
     clocks,
@@ -18,6 +19,7 @@ from tenure.sandbox.stripe.resources import (
 ROUTES = [
     route
     for resource in (
+        account,
         customers,
         catalog,
         payment_methods,

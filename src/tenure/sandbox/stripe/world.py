@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tenure.base.clock import Clock, SystemClock
 from tenure.base.ids import Ids, RandomIds
-from tenure.sandbox.stripe.billing.due import advance
+from tenure.sandbox.stripe.billing.due import advance, close_late_sessions
 from tenure.sandbox.stripe.books import Books
 from tenure.sandbox.stripe.courier import Courier
 from tenure.sandbox.stripe.faults import Faults
@@ -43,6 +43,8 @@ class World:
         """Live on until `to` in both modes; give the number of things that happened."""
         steps = sum(advance(books, None, to) for books in (self.test, self.live))
         self.state.offset = max(self.state.offset, to - self.test.real_now())
+        for books in (self.test, self.live):
+            close_late_sessions(books)
         return steps
 
 

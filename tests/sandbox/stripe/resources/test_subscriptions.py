@@ -89,6 +89,27 @@ def test_another_interval_begins_a_new_period_and_credits_the_old_one(
     assert 10_790 <= newest.total <= 10_810
 
 
+def test_a_proration_date_fixes_what_is_owed(client: stripe.StripeClient) -> None:
+    sub = subscribed(client)
+    item = item_of(sub)
+    middle = (item.current_period_start + item.current_period_end) // 2
+
+    client.v1.subscription_items.update(item.id, {"quantity": 2, "proration_date": middle})
+
+    amounts = [i.amount for i in client.v1.invoice_items.list().data]
+    assert sorted(amounts) == [-600, 1_200]
+
+
+def test_a_cancel_can_give_credit_for_the_rest_and_bill_it(client: stripe.StripeClient) -> None:
+    sub = subscribed(client)
+
+    client.v1.subscriptions.cancel(sub.id, {"prorate": True, "invoice_now": True})
+
+    last = client.v1.invoices.list({"subscription": sub.id}).data[0]
+    assert last.total == -1_200
+    assert client.v1.customers.retrieve(str(sub.customer)).balance == -1_200
+
+
 def test_items_come_and_go_but_one_always_stays(client: stripe.StripeClient) -> None:
     sub = subscribed(client)
     added = client.v1.subscription_items.create(

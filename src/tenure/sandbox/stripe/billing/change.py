@@ -11,9 +11,11 @@ from tenure.sandbox.stripe.model import Obj
 BILLED = {"active", "past_due"}
 
 
-def change_items(books: Books, sub: Obj, given: Sequence[Obj], behaviour: str) -> None:
-    """Apply changes to items; prorations wait for the next invoice or are billed at once."""
-    at = books.now_of(sub)
+def change_items(
+    books: Books, sub: Obj, given: Sequence[Obj], behaviour: str, at: int | None = None
+) -> None:
+    """Apply changes to items, as of `at`; prorations wait for the next invoice or are billed."""
+    at = books.now_of(sub) if at is None else at
     pending: list[Obj] = []
     anew = False
     for change in given:
@@ -21,15 +23,36 @@ def change_items(books: Books, sub: Obj, given: Sequence[Obj], behaviour: str) -
         pending += made
         anew = anew or restarted
     if behaviour != "none" and sub["status"] in BILLED:
-        for fields in pending:
-            waiting = books.add("invoiceitem", fields, at=at)
-            del waiting["created"]  # an invoice item has a `date` instead
-            books.tell("invoiceitem.created", waiting)
+        _keep_waiting(books, pending, at)
     entitled.refresh(books, sub["customer"])
     if anew and sub["status"] in BILLED:
         restart(books, sub, at)
     elif behaviour == "always_invoice" and pending and sub["status"] in BILLED:
-        _bill(books, sub, [])
+        bill(books, sub, [])
+
+
+def _keep_waiting(books: Books, pending: Sequence[Obj], at: int) -> None:
+    for fields in pending:
+        waiting = books.add("invoiceitem", fields, at=at)
+        del waiting["created"]  # an invoice item has a `date` instead
+        books.tell("invoiceitem.created", waiting)
+
+
+def credit_rest(books: Books, sub: Obj) -> None:
+    """Give credit for what is left of every item's period."""
+    at, prices = books.now_of(sub), books.table("price")
+    if sub["status"] not in BILLED:
+        return
+    for item in status.items_of(books, sub):
+        price = prices[item["price"]]
+        old = (price, item["quantity"] or 0)
+        made = lines.proration_items(books, sub, item, old=old, new=(price, 0), at=at)
+        _keep_waiting(books, made, at)
+
+
+def waits(books: Books, sub: Obj) -> bool:
+    """Tell whether anything waits for the next invoice."""
+    return bool(invoices.waiting_items(books, sub))
 
 
 def _change(books: Books, sub: Obj, change: Obj, at: int) -> tuple[list[Obj], bool]:
@@ -84,10 +107,11 @@ def restart(books: Books, sub: Obj, at: int) -> None:
         put_period(books, sub, item, at)
     if sub["cancel_at_period_end"]:
         status.plan_cancel(books, sub, at_period_end=True)
-    _bill(books, sub, [lines.line_of_item(books, sub, item) for item in items])
+    bill(books, sub, [lines.line_of_item(books, sub, item) for item in items])
 
 
-def _bill(books: Books, sub: Obj, drawn: list[Obj]) -> None:
+def bill(books: Books, sub: Obj, drawn: list[Obj]) -> None:
+    """Bill what waits, and the given lines, at once."""
     invoice = invoices.draft(books, sub, drawn, "subscription_update")
     invoice["_days_until_due"] = sub["days_until_due"]
     sub["latest_invoice"] = invoice["id"]

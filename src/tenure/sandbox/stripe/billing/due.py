@@ -163,6 +163,14 @@ def _tell_trial(books: Books, sub: Obj) -> None:
     books.tell("customer.subscription.trial_will_end", sub)
 
 
+def close_late_sessions(books: Books) -> None:
+    """Close the late sessions that have no customer yet, and so no life of their own."""
+    for session in books.table("checkout.session").values():
+        late = session["expires_at"] <= books.now()
+        if session["status"] == "open" and session["customer"] is None and late:
+            expire_session(books, session)
+
+
 def expire_session(books: Books, session: Obj) -> None:
     """Close a Checkout session that nobody paid."""
     session["status"] = "expired"

@@ -54,13 +54,18 @@ def blank_invoice(books: Books, sub: Obj) -> Obj:
     return blank("invoice", "", created=books.now_of(sub), livemode=books.live)
 
 
-def draft(books: Books, sub: Obj, lines: Sequence[Obj], reason: str) -> Obj:
-    """Open a draft with the given lines and everything that waits for this subscription."""
-    waiting = [
+def waiting_items(books: Books, sub: Obj) -> list[Obj]:
+    """Give what waits for a subscription's next invoice."""
+    return [
         item
         for item in books.owned("invoiceitem", sub["customer"])
         if item["invoice"] is None and item["_subscription"] == sub["id"]
     ]
+
+
+def draft(books: Books, sub: Obj, lines: Sequence[Obj], reason: str) -> Obj:
+    """Open a draft with the given lines and everything that waits for this subscription."""
+    waiting = waiting_items(books, sub)
     drawn = [*(line_of_pending(books, item) for item in waiting), *lines]
     fields = {**preview(books, sub, drawn, reason), "ending_balance": None}
     invoice = books.add("invoice", fields, at=books.now_of(sub))
@@ -89,7 +94,6 @@ def finalize(books: Books, invoice: Obj) -> None:
         effective_at=at,
         automatically_finalizes_at=None,
         number=f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}",
-        hosted_invoice_url=f"/invoices/{invoice['id']}",
     )
     invoice["status_transitions"]["finalized_at"] = at
     if invoice["collection_method"] == SEND_INVOICE:

@@ -40,7 +40,6 @@ FIELDS = {
     "phone": text,
     "preferred_locales": [text],
     "shipping": {"address": ADDRESS, "name": text, "phone": text},
-    "source": text,
     "tax": anything,
     "tax_exempt": one_of("exempt", "none", "reverse"),
     "validate": flag,
@@ -49,10 +48,8 @@ CREATE = {
     **FIELDS,
     "payment_method": text,
     "test_clock": text,
-    "tax_id_data": anything,
-    "cash_balance": anything,
 }
-IGNORED = {"source", "tax", "validate", "tax_id_data", "cash_balance", "payment_method", "expand"}
+IGNORED = {"tax", "validate", "payment_method", "expand", "business_name", "individual_name"}
 LONGEST_EMAIL = 512
 
 

@@ -111,9 +111,7 @@ ROUTES = [
         {
             "configuration": text,
             "customer": text,
-            "flow_data": anything,
             "locale": text,
-            "on_behalf_of": text,
             "return_url": text,
         },
         need=["customer"],

@@ -3,7 +3,7 @@
 from tenure.sandbox.stripe.errors import invalid
 from tenure.sandbox.stripe.model import Obj
 from tenure.sandbox.stripe.paging import page
-from tenure.sandbox.stripe.params import PAGE, anything, flag, metadata, one_of, text, whole
+from tenure.sandbox.stripe.params import PAGE, flag, metadata, one_of, text, whole
 from tenure.sandbox.stripe.resources.customers import tombstone
 from tenure.sandbox.stripe.resources.subscription_updates import apply_update
 from tenure.sandbox.stripe.route import Call, delete, get, post
@@ -16,10 +16,7 @@ FIELDS = {
     "proration_behavior": one_of("always_invoice", "create_prorations", "none"),
     "proration_date": whole,
     "payment_behavior": text,
-    "tax_rates": [text],
-    "discounts": anything,
     "off_session": flag,
-    "billing_thresholds": anything,
 }
 
 
@@ -51,8 +48,9 @@ def remove(call: Call) -> Obj:
 
 
 def _change(call: Call, sub: Obj, item: Obj) -> None:
-    behaviour = call.params.get("proration_behavior")
-    apply_update(call.books, sub, {"items": [item], "proration_behavior": behaviour})
+    names = ("proration_behavior", "proration_date")
+    given = {name: call.params.get(name) for name in names}
+    apply_update(call.books, sub, {**given, "items": [item]})
 
 
 def listed(call: Call) -> Obj:

@@ -22,9 +22,9 @@ def apply_update(books: Books, sub: Obj, given: Obj) -> None:
         _put_fields(books, sub, given)
         _put_cancel(books, sub, given)
         if given.get("items"):
-            change.change_items(
-                books, sub, given["items"], given.get("proration_behavior") or "create_prorations"
-            )
+            behaviour = given.get("proration_behavior") or "create_prorations"
+            date = given.get("proration_date")
+            change.change_items(books, sub, given["items"], behaviour, date)
         if given.get("billing_cycle_anchor") == "now" and sub["status"] in change.BILLED:
             change.restart(books, sub, books.now_of(sub))
 

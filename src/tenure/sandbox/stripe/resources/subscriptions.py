@@ -38,9 +38,7 @@ STATUSES = (
 PRORATION = one_of("always_invoice", "create_prorations", "none")
 ITEM = {"price": text, "quantity": whole, "metadata": metadata, "tax_rates": [text]}
 COMMON = {
-    "application_fee_percent": anything,
     "automatic_tax": anything,
-    "billing_thresholds": anything,
     "cancel_at": moment_or("max_period_end", "min_period_end"),
     "cancel_at_period_end": flag,
     "collection_method": one_of("charge_automatically", "send_invoice"),
@@ -48,18 +46,13 @@ COMMON = {
     "default_payment_method": text,
     "default_tax_rates": [text],
     "description": text,
-    "discounts": anything,
     "invoice_settings": anything,
     "metadata": metadata,
     "off_session": flag,
-    "payment_behavior": one_of(
-        "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
-    ),
+    "payment_behavior": one_of("allow_incomplete", "default_incomplete", "error_if_incomplete"),
     "payment_settings": anything,
-    "pending_invoice_item_interval": anything,
     "proration_behavior": PRORATION,
     "trial_end": moment_or("now"),
-    "trial_from_plan": flag,
     "trial_settings": {
         "end_behavior": {
             "missing_payment_method": one_of("cancel", "create_invoice", "pause"),
@@ -71,10 +64,8 @@ CREATE = {
     "customer": text,
     "items": [ITEM],
     "trial_period_days": whole,
-    "billing_cycle_anchor": whole,
     "billing_mode": anything,
     "currency": text,
-    "add_invoice_items": anything,
 }
 UPDATE = {
     **COMMON,
@@ -168,6 +159,10 @@ def cancel(call: Call) -> Obj:
     if sub["status"] in status.OVER:
         raise invalid(f"No such subscription: '{call.id}'", "id", "resource_missing")
     sub["cancellation_details"].update(inside(given, "cancellation_details"))
+    if given.get("prorate"):
+        change.credit_rest(books, sub)
+    if given.get("invoice_now") and change.waits(books, sub):
+        change.bill(books, sub, [])
     status.end(books, sub, "cancellation_requested")
     return sub
 

@@ -1,0 +1,17 @@
+"""The part of the HTTP door that is a FastAPI application."""
+
+from fastapi import FastAPI
+
+import tenure
+from tenure.entry.http import answers, billing, health, orgs
+
+ABOUT = "Who your users are, what they bought, and what your Postgres says: kept in agreement."
+
+
+def make_rest() -> FastAPI:
+    """Make the part that is described by OpenAPI."""
+    rest = FastAPI(title="Tenure", version=tenure.__version__, description=ABOUT)
+    for router in (health.router, billing.router, orgs.router):
+        rest.include_router(router)
+    answers.install(rest)
+    return rest

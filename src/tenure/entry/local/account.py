@@ -1,0 +1,48 @@
+"""The live account for people: one line for each step, coloured where a terminal reads."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from tenure.entry.local.story import STEPS, Told
+
+WIDTH = max(len(name) for name, _ in STEPS)
+MARKS = {"held": ("✓", "green"), "failed": ("✗", "red"), "not reached": ("·", "bright_black")}
+
+
+class Account:
+    """Tells what happens; silent where a program reads."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._silent = silent
+        self._live = not silent and sys.stdout.isatty()
+
+    def say(self, *lines: str) -> None:
+        """Tell something."""
+        if not self._silent:
+            for line in lines:
+                click.echo(line)
+
+    def begins(self, name: str) -> None:
+        """Tell that a step begins, where the line can be written over."""
+        if self._live:
+            click.echo(click.style(f"  …          {name}", dim=True), nl=False)
+
+    def told(self, one: Told) -> None:
+        """Tell how a step went."""
+        if self._silent:
+            return
+        sign, colour = MARKS[one.state]
+        took = click.style(f"{one.ms:6.0f} ms", dim=True)
+        over = "\r\033[K" if self._live else ""
+        mark = click.style(sign, fg=colour)
+        click.echo(f"{over}  {mark} {took}  {one.name:<{WIDTH}}  {one.seen.text}")
+
+    def sums_up(self, told: Iterable[Told]) -> None:
+        """Tell how the whole went."""
+        steps = list(told)
+        held = sum(one.ok for one in steps)
+        whole = held == len(steps)
+        words = f"{held} of {len(steps)} steps held, {sum(one.ms for one in steps) / 1000:.1f} s"
+        self.say(click.style(words, fg="green" if whole else "red"))

@@ -1,0 +1,231 @@
+"""Everything on this machine: Postgres, the pretended outside, the service and a worker."""
+
+import os
+import time
+from base64 import b64encode
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tenure.base.settings_table import FIELDS
+from tenure.entry.local import child, login
+from tenure.entry.local.child import Child
+from tenure.entry.local.errors import Died, NotReady
+from tenure.entry.local.home import Home, Secrets
+from tenure.entry.local.ports import Ports
+from tenure.entry.local.stop import Stop
+from tenure.sandbox import postgres
+from tenure.sandbox.postgres import Postgres
+from tenure.schema import apply, changes
+
+APPLICATION = "http://localhost:3000"  # the web application that is pretended to stand before us
+READY_WITHIN = 40.0  # seconds
+LOOK_AGAIN = 0.02
+RATE = "1000"  # calls per second: the sandbox has no limit
+BESIDE = "127.0.0.1,localhost"  # never through a proxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be started."""
+
+    home: Home
+    ports: Ports
+    secrets: Secrets
+    durable: bool = True  # of the database: False where it is thrown away anyway
+
+    @property
+    def service(self) -> str:
+        """The address of the service."""
+        return f"http://127.0.0.1:{self.ports.service}"
+
+    @property
+    def stripe(self) -> str:
+        """The address of the pretended Stripe."""
+        return f"http://127.0.0.1:{self.ports.stripe}"
+
+    @property
+    def clerk(self) -> str:
+        """The address of the pretended Clerk; its tokens' issuer."""
+        return f"http://127.0.0.1:{self.ports.clerk}"
+
+    @property
+    def stripe_state(self) -> Path:
+        """Where the pretended Stripe keeps what it knows."""
+        return self.home / "stripe.json"
+
+    def database(self, password: str = "") -> str:
+        """Write the address of the database, as the service signs in."""
+        name = f"{login.NAME}:{password}" if password else login.NAME
+        return f"postgresql://{name}@127.0.0.1:{self.ports.postgres}/postgres"
+
+
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """What runs."""
+
+    plan: Plan
+    stop: Stop
+    postgres: Postgres | None = None
+    sandboxes: list[Child] = field(default_factory=list[Child])
+    ours: list[Child] = field(default_factory=list[Child])
+
+    def check(self) -> None:
+        """See whether all is well.
+
+        Errors: KeyboardInterrupt when we are to stop, Died.
+        """
+        self.stop.check()
+        child.check_all([*self.ours, *self.sandboxes])
+        if self.postgres and (status := self.postgres.process.poll()) is not None:
+            end = child.end_of(self.plan.home / "postgres.log")
+            raise Died(f"postgres ended by itself (exit status {status}); {end}")
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment, then see whether all is well.
+
+        Errors: KeyboardInterrupt, Died.
+        """
+        self.stop.pause(seconds)
+        self.check()
+
+    def pids(self) -> dict[str, int]:
+        """Say which process is which."""
+        found = {one.name: one.process.pid for one in (*self.ours, *self.sandboxes)}
+        return found | ({"postgres": self.postgres.process.pid} if self.postgres else {})
+
+    def save(self) -> None:
+        """Let the pretended Stripe write down what it knows, whole or not at all."""
+        state = self.plan.stripe_state
+        fresh = state.with_name(state.name + ".new")
+        url = f"{self.plan.stripe}/_sandbox/save"
+        with suppress(httpx.HTTPError, OSError):  # it saves at its end again
+            httpx.post(url, json={"path": str(fresh)}, trust_env=False).raise_for_status()
+            fresh.replace(state)
+
+
+@contextmanager
+def running(plan: Plan, stop: Stop) -> Generator[Machine]:
+    """Run everything for as long as the block lasts; all of it is ready when the block begins.
+
+    Errors:  KeyboardInterrupt when we are to stop, Died, NotReady, PostgresDidNotStart.
+    Promise: nothing of it runs afterwards, however the block ends.
+    """
+    machine = Machine(plan=plan, stop=stop)
+    try:
+        _start(machine)
+        yield machine
+    finally:
+        _end(machine)
+
+
+def _start(machine: Machine) -> None:
+    plan = machine.plan
+    stripe = ["--port", str(plan.ports.stripe), "--state", str(plan.stripe_state), "--seed"]
+    stripe += ["--webhook-url", f"{plan.service}/webhooks/stripe"]
+    clerk = ["--port", str(plan.ports.clerk), "--state", str(plan.home / "clerk.json")]
+    clerk += ["--origin", APPLICATION]
+    env = environment(plan, os.environ)
+    for name, args in (("stripe", stripe), ("clerk", clerk)):
+        machine.sandboxes.append(child.start(name, ["sandbox", name, *args], env, plan.home))
+    _start_postgres(machine)
+    for name, command in (("serve", "serve"), ("work", "work")):
+        machine.check()
+        machine.ours.append(child.start(name, [command], env, plan.home))
+    _wait(machine)
+    _forget_old_addresses(plan)
+
+
+def _start_postgres(machine: Machine) -> None:
+    plan = machine.plan
+    try:
+        machine.postgres = postgres.start(
+            plan.home / "postgres", port=plan.ports.postgres, durable=plan.durable
+        )
+    except postgres.PostgresDidNotStart:
+        machine.stop.check()  # Ctrl-C reaches initdb too
+        raise
+    apply.apply(machine.postgres.url, changes.load())
+    login.put_login(machine.postgres.url, plan.secrets.database_password)
+
+
+def _wait(machine: Machine) -> None:
+    """Wait for all of them side by side."""
+    plan = machine.plan
+    work = next(one for one in machine.ours if one.name == "work")
+    with httpx.Client(trust_env=False, timeout=5.0) as client:
+        waiting: dict[str, Callable[[], bool]] = {
+            "stripe": lambda: _answers(client, f"{plan.stripe}/_sandbox/health"),
+            "clerk": lambda: _answers(client, f"{plan.clerk}/_sandbox"),
+            "serve": lambda: _answers(client, f"{plan.service}/ready"),
+            "work": lambda: child.said(work, "worker.started"),
+        }
+        deadline = time.monotonic() + READY_WITHIN
+        while waiting := {name: ready for name, ready in waiting.items() if not ready()}:
+            if time.monotonic() > deadline:
+                raise NotReady(_not_ready(plan.home, waiting))
+            machine.pause(LOOK_AGAIN)
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _not_ready(home: Home, names: Iterable[str]) -> str:
+    ends = "\n".join(child.end_of(home / f"{name}.log") for name in names)
+    return f"not ready after {READY_WITHIN:.0f} s: {', '.join(names)}\n{ends}"
+
+
+def _forget_old_addresses(plan: Plan) -> None:
+    """Take away webhook endpoints of earlier runs on another port: a stranger may listen there."""
+    headers = {"Authorization": f"Bearer {plan.secrets.stripe_secret_key}"}
+    base = f"{plan.stripe}/v1/webhook_endpoints"
+    with httpx.Client(trust_env=False, headers=headers) as client:
+        listed = client.get(base, params={"limit": 100}).raise_for_status().json()["data"]
+        for endpoint in listed:
+            local = str(endpoint["url"]).startswith("http://127.0.0.1:")
+            if local and endpoint["url"] != f"{plan.service}/webhooks/stripe":
+                client.delete(f"{base}/{endpoint['id']}").raise_for_status()
+
+
+def _end(machine: Machine) -> None:
+    """Stop those that use the others first."""
+    child.stop(machine.ours)
+    child.stop(machine.sandboxes)
+    if machine.postgres:
+        machine.postgres.stop()
+
+
+def environment(plan: Plan, outer: Mapping[str, str]) -> dict[str, str]:
+    """Say what our processes are told: none of the outer settings, all of this world's."""
+    known = {variable.name for variable in FIELDS.values()}
+    foreign = ("TENURE_", "PG")
+    kept = {k: v for k, v in outer.items() if k not in known and not k.startswith(foreign)}
+    return {**kept, "NO_PROXY": BESIDE, "no_proxy": BESIDE, **told(plan)}
+
+
+def told(plan: Plan) -> dict[str, str]:
+    """Write the settings of this world."""
+    secrets = plan.secrets
+    key = b64encode(f"127.0.0.1:{plan.ports.clerk}$".encode()).decode().rstrip("=")
+    return {
+        "DATABASE_URL": plan.database(secrets.database_password),
+        "STRIPE_SECRET_KEY": secrets.stripe_secret_key,
+        "STRIPE_WEBHOOK_SECRET": secrets.stripe_webhook_secret,
+        "STRIPE_API_BASE": plan.stripe,
+        "CLERK_SECRET_KEY": secrets.clerk_secret_key,
+        "CLERK_PUBLISHABLE_KEY": f"pk_test_{key}",
+        "CLERK_API_BASE": plan.clerk,
+        "CLERK_AUTHORIZED_PARTIES": APPLICATION,
+        "CORS_ORIGINS": APPLICATION,
+        "TENURE_RETURN_ORIGINS": f"{APPLICATION},{plan.service}",
+        "TENURE_PORT": str(plan.ports.service),
+        "TENURE_STRIPE_RATE": RATE,
+        "TENURE_LOG_FORMAT": "text",
+    }
