@@ -2,7 +2,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import stripe as sdk
 
 from tenure.base.clock import StoppedClock
 from tenure.base.db import Db
@@ -43,11 +42,6 @@ def box(started: tuple[Box, str]) -> Box:
 
 
 @pytest.fixture
-def merchant(box: Box) -> sdk.StripeClient:
-    return merchant_of(box)
-
-
-@pytest.fixture
 async def stripe(box: Box) -> AsyncIterator[Stripe]:
     found = stripe_of(box)
     yield found
@@ -55,11 +49,8 @@ async def stripe(box: Box) -> AsyncIterator[Stripe]:
 
 
 @pytest.fixture
-def shop(
-    box: Box, merchant: sdk.StripeClient, db: Db, stripe: Stripe, clock: StoppedClock,
-    ids: CountedIds,
-) -> Shop:  # fmt: skip
-    return Shop(box=box, merchant=merchant, db=db, stripe=stripe, clock=clock, ids=ids)
+def shop(box: Box, db: Db, stripe: Stripe, clock: StoppedClock, ids: CountedIds) -> Shop:
+    return Shop(box=box, merchant=merchant_of(box), db=db, stripe=stripe, clock=clock, ids=ids)
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
 import stripe as sdk
+from psycopg import sql
 from psycopg.rows import DictRow
 
 from tenure.base.clock import Clock
@@ -77,6 +79,22 @@ class Shop:
     def customers(self) -> Customers:
         return Customers(db=self.db, stripe=self.stripe, clock=self.clock, ids=self.ids)
 
+    @asynccontextmanager
+    async def other(self, **changes: Any) -> AsyncGenerator["Shop"]:
+        """Give the same shop with another way to Stripe; usually with little patience."""
+        stripe = stripe_of(self.box, **{"timeout": 0.2, **changes})
+        try:
+            yield replace(self, stripe=stripe)
+        finally:
+            await stripe.close()
+
+    async def hurry(self) -> None:
+        """Do what waiting for a back-off, or for a lease to end, would do."""
+        async with self.db.statement() as tx:
+            await tx.execute("UPDATE tenure.subjects SET retry_at = '-infinity'")
+            await tx.execute("UPDATE tenure.subjects SET lease_until = NULL")
+            await tx.execute("UPDATE tenure.leases SET until = clock_timestamp()")
+
     async def customer(self, owner: Owner) -> Customer:
         found, _ = await self.desk.ensure(owner, WISH, actor="test")
         return found
@@ -118,9 +136,11 @@ class Shop:
         async with self.db.statement() as tx:
             return await (await tx.execute(query, params)).fetchall()
 
-    async def count(self, table: LiteralString) -> int:
-        query: LiteralString = "SELECT count(*) AS n FROM " + table
-        return int((await self.rows(query))[0]["n"])
+    async def count(self, table: str) -> int:
+        query = sql.SQL("SELECT count(*) AS n FROM tenure.{}").format(sql.Identifier(table))
+        async with self.db.statement() as tx:
+            found = await (await tx.execute(query)).fetchone()
+        return int(found["n"]) if found else 0
 
     async def told(self) -> list[str]:
         """List what the audit log says of all, in order."""
@@ -134,8 +154,11 @@ class Shop:
     def price(self, key: str = "team_monthly") -> str:
         return self.merchant.v1.prices.list({"lookup_keys": [key]}).data[0].id
 
-    def give_card(self, customer: str, token: str = "pm_card_visa") -> str:
-        card = self.merchant.v1.payment_methods.attach(token, {"customer": customer}).id
+    def give_card(self, customer: str, kind: str = "visa") -> str:
+        attached = self.merchant.v1.payment_methods.attach(
+            f"pm_card_{kind}", {"customer": customer}
+        )
+        card = attached.id
         self.merchant.v1.customers.update(
             customer, {"invoice_settings": {"default_payment_method": card}}
         )

@@ -15,7 +15,9 @@ from .builders import NOON, ORG, accounts, an_account
 FEW = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-BLANK = Profile(email=None, name=None, default_payment_method=None, metadata={}, billing_address=None)
+BLANK = Profile(
+    email=None, name=None, default_payment_method=None, metadata={}, billing_address=None
+)
 
 
 async def given_customer(tx: Tx) -> Customer:

@@ -41,7 +41,7 @@ async def test_every_event_of_a_busy_month_is_routed_to_its_customer(shop: Shop)
     sub = shop.subscribe(customer, quantity=2)
     shop.box.advance(MONTH)
     merchant.v1.subscriptions.update(sub.id, {"metadata": {"a": "b"}})
-    card = shop.give_card(customer, "pm_card_chargeCustomerFail")
+    card = shop.give_card(customer, "chargeCustomerFail")
     merchant.v1.subscriptions.update(sub.id, {"default_payment_method": card})
     shop.box.advance(MONTH)
     merchant.v1.subscriptions.cancel(sub.id)
@@ -88,7 +88,8 @@ def test_an_event_type_that_nobody_knows_is_kept() -> None:
     unknown = read(an_event({"object": "moon"}, type="moon.landed"))
 
     assert known.subject == Subject(CUSTOMER, "cus_1")
-    assert (unknown.subject, unknown.kind, unknown.note) == (None, "moon.landed", "names no customer")
+    assert (unknown.subject, unknown.kind) == (None, "moon.landed")
+    assert unknown.note == "names no customer"
 
 
 @pytest.mark.parametrize(

@@ -209,11 +209,12 @@ def test_the_same_difference_gives_the_same_words(before: Account, after: Accoun
 
 @given(accounts)
 def test_the_story_never_holds_personal_data(account: Account) -> None:
-    secret = replace(account.profile, email="ada@secret", name="Ada Secret") if account.profile else None
+    person = account.profile
+    secret = replace(person, email="ada@secret", name="Ada Secret") if person else None
 
-    told = rules.story(account, replace(account, profile=secret))
+    story = rules.story(account, replace(account, profile=secret))
 
-    assert "secret" not in repr(told).lower()
+    assert "secret" not in repr(story).lower()
 
 
 def told(old: Sequence[Subscription], new: Sequence[Subscription]) -> list[str]:

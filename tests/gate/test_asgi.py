@@ -158,7 +158,7 @@ async def test_the_lifespan_is_passed_on_untouched(gate: Gate) -> None:
         del receive, send
         seen.append(scope["type"])
 
-    async def nothing(*_: object) -> Any:  # noqa: ANN401 (both of ASGI's functions at once)
+    async def nothing(*_: object) -> Any:
         return {}
 
     await GateMiddleware(app, gate, needs_of)({"type": "lifespan"}, nothing, nothing)

@@ -141,12 +141,12 @@ def test_rows_of_others_are_not_seen(
         assert conn.execute(theirs, PARAMS).fetchall() == []
 
 
-@EVERY_TABLE
-@EVERY_ROLE
+@pytest.mark.parametrize(
+    ("role", "table"),
+    [(role, name) for role in ROLES for name in TABLES if (role, name) not in HIDDEN],
+)
 def test_rows_of_ones_own_are_seen(conn: Conn, table: str, role: str) -> None:
     """A10: the guard lets through what it must."""
-    if (role, table) in HIDDEN:
-        pytest.skip("this role has no business there")
     enter(conn, role, A, ADA)
 
     everything = query("SELECT * FROM {table}", table, ["id"])

@@ -10,7 +10,7 @@ from tenure.base.ids import Ids
 from tenure.base.lease import Leases
 from tenure.base.log import log
 from tenure.billing import projection, rules, store
-from tenure.billing.errors import ModeMixUp, StripeFailed, StripeKeySpent
+from tenure.billing.errors import ModeMixUp, Refused, StripeFailed, StripeKeySpent
 from tenure.billing.model import CUSTOMER, Customer, Intent, Owner
 from tenure.billing.projection import Raw
 from tenure.billing.stripe import Stripe
@@ -112,9 +112,15 @@ class Desk:
             return await self._post(await self._raise(intent))
 
     async def _post(self, intent: Intent) -> Raw:
-        return await self.stripe.call(
-            "post", "/v1/customers", key=intent.idempotency_key, **intent.params
-        )
+        """Ask Stripe; a wish that it refuses made nothing, and must not bind the next one."""
+        try:
+            return await self.stripe.call(
+                "post", "/v1/customers", key=intent.idempotency_key, **intent.params
+            )
+        except Refused:
+            async with self.db.statement() as tx:
+                await store.drop_intent(tx, intent)
+            raise
 
     async def _raise(self, intent: Intent) -> Intent:
         wish = Wish(

@@ -143,6 +143,11 @@ async def get_intent(tx: Tx, owner: Owner, *, livemode: bool) -> Intent | None:
     return Intent(owner=owner, **row) if row else None
 
 
+async def drop_intent(tx: Tx, intent: Intent) -> None:
+    """Forget an intent that Stripe refused."""
+    await tx.execute("DELETE FROM tenure.customer_intents WHERE id = %s", (intent.id,))
+
+
 async def last_generation(tx: Tx, owner: Owner, *, livemode: bool) -> int:
     """Say which generation of customer an owner had last; 0 for none. Tombstones count."""
     cur = await tx.execute(

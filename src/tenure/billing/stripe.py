@@ -167,7 +167,7 @@ def _translated(exc: stripe.StripeError, method: str, path: str) -> TenureError:
         error=str(exc.user_message or exc),
     )
     param: str | None = getattr(exc, "param", None)
-    if isinstance(exc, stripe.InvalidRequestError) and exc.code == "resource_missing":
+    if isinstance(exc, stripe.InvalidRequestError) and _is_missing(exc, param):
         return NoSuchObject(f"Stripe does not know {param or 'this object'}", mixed_up=_mixed(exc))
     if isinstance(exc, (stripe.InvalidRequestError, stripe.CardError)):
         why = exc.code or type(exc).__name__
@@ -176,6 +176,12 @@ def _translated(exc: stripe.StripeError, method: str, path: str) -> TenureError:
         if isinstance(exc, kind):
             return ours(message)
     return _by_status(exc.http_status or 0)
+
+
+def _is_missing(exc: stripe.StripeError, param: str | None) -> bool:
+    """Tell what we asked for from what a parameter names, such as a cursor or a price."""
+    about_itself = exc.http_status == HTTPStatus.NOT_FOUND or param == "customer"
+    return exc.code == "resource_missing" and about_itself
 
 
 def _by_status(status: int) -> StripeTrouble:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol, Self
+from contextlib import AbstractAsyncContextManager
+from typing import Self
 
-from tenure.base.db import DatabaseAway, Db
+from tenure.base.db import DatabaseAway, Db, Tx
 from tenure.journal import store
 from tenure.journal.errors import InboxFull
 from tenure.journal.model import Knock
@@ -15,13 +16,7 @@ WRITERS = 2  # one statement is written while the next one is gathered
 GIVE_UP = 8.0  # seconds; providers wait longer than that
 CLOSED = "the process stops; the event was not committed"
 
-
-class Keeper(Protocol):
-    """What a webhook route needs: keep one event, durably."""
-
-    async def keep(self, knock: Knock) -> None:
-        """Return once the event is committed."""
-        ...
+Waiting = tuple[Knock, "asyncio.Future[None]"]
 
 
 class Inbox:
@@ -29,7 +24,7 @@ class Inbox:
 
     def __init__(self, db: Db) -> None:
         self._db = db
-        self._waiting: list[tuple[Knock, asyncio.Future[None]]] = []
+        self._waiting: list[Waiting] = []
         self._some = asyncio.Event()
         self._writers: list[asyncio.Task[None]] = []
 
@@ -56,41 +51,81 @@ class Inbox:
         await answer
 
     async def _write(self) -> None:
-        while True:
-            await self._some.wait()
-            taken, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            if not self._waiting:
-                self._some.clear()
-            if not taken:  # the other writer was quicker
-                continue
-            try:
-                await self._commit(taken)
-            finally:
-                _answer(taken, DatabaseAway(CLOSED))  # who has no answer yet: we are being closed
+        line = _Line(self._db)
+        try:
+            while True:
+                await self._some.wait()
+                if taken := self._take():
+                    await self._commit(taken, line)
+        finally:
+            await line.drop()
 
-    async def _commit(self, taken: list[tuple[Knock, asyncio.Future[None]]]) -> None:
+    def _take(self) -> list[Waiting]:
+        """Take what waits; nothing where the other writer was quicker."""
+        taken, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        if not self._waiting:
+            self._some.clear()
+        return taken
+
+    async def _commit(self, taken: list[Waiting], line: "_Line") -> None:
         try:
             async with asyncio.timeout(GIVE_UP):
-                await self._put([knock for knock, _ in taken])
+                await line.put([knock for knock, _ in taken])
         except TimeoutError:
             _answer(taken, DatabaseAway(f"the database did not commit within {GIVE_UP:.0f} s"))
         except Exception as exc:  # noqa: BLE001 (whatever it is, every request must hear of it)
             if len(taken) > 1 and not isinstance(exc, DatabaseAway):
                 for one in taken:  # one bad event must not hold up the others
-                    await self._commit([one])
+                    await self._commit([one], line)
             else:
                 _answer(taken, exc)
         else:
             _answer(taken, None)
-
-    async def _put(self, knocks: Sequence[Knock]) -> None:
-        async with self._db.statement() as tx:
-            await store.put_knocks(tx, knocks)
+        finally:
+            _answer(taken, DatabaseAway(CLOSED))  # who has no answer yet: we are being closed
 
 
-def _answer(
-    taken: Sequence[tuple[Knock, asyncio.Future[None]]], problem: BaseException | None
-) -> None:
+class _Line:
+    """A connection that one writer keeps: asking for one costs as much as a small batch."""
+
+    def __init__(self, db: Db) -> None:
+        self._db = db
+        self._held: AbstractAsyncContextManager[Tx] | None = None
+        self._tx: Tx | None = None
+
+    async def put(self, knocks: Sequence[Knock]) -> None:
+        """Write a batch; where the kept connection had died, once more on a new one.
+
+        Errors: DatabaseAway.
+        """
+        kept = self._tx is not None
+        try:
+            await self._once(knocks)
+        except DatabaseAway:
+            if not kept:
+                raise
+            await self._once(knocks)  # events are kept once, however often they are written
+
+    async def _once(self, knocks: Sequence[Knock]) -> None:
+        if self._tx is None:
+            self._held = self._db.statement()
+            self._tx = await self._held.__aenter__()
+        try:
+            await store.put_knocks(self._tx, knocks)
+        except BaseException as exc:
+            await self.drop(exc)
+            raise
+
+    async def drop(self, exc: BaseException | None = None) -> None:
+        """Give the connection back; with an error, as that error's end."""
+        held, self._held, self._tx = self._held, None, None
+        if held is not None:
+            await held.__aexit__(
+                type(exc) if exc else None, exc, exc.__traceback__ if exc else None
+            )
+
+
+def _answer(taken: Sequence[Waiting], problem: BaseException | None) -> None:
     for _, answer in taken:
         if answer.done():  # the client went away
             continue

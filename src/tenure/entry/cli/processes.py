@@ -11,17 +11,24 @@ from tenure.base.settings import Need, Settings
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import attribute, json_option
 
-Run = Callable[[Settings], None]
+Run = Callable[..., None]
 
 
 @click.command()
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Serving processes; each has its own connections to Postgres.",
+)
 @json_option
-def serve(*, as_json: bool) -> None:
+def serve(*, processes: int, as_json: bool) -> None:
     """Run the HTTP service until it is told to stop (SIGTERM or Ctrl-C).
 
     With --json, logs are JSON whatever TENURE_LOG_FORMAT says.
     """
-    _run("serve", "tenure.entry.http.server:run", as_json=as_json)
+    _run("serve", "tenure.entry.http.server:run", as_json=as_json, processes=processes)
 
 
 @click.command()
@@ -34,9 +41,9 @@ def work(*, as_json: bool) -> None:
     _run("work", "tenure.entry.worker.main:run", as_json=as_json)
 
 
-def _run(need: Need, target: str, *, as_json: bool) -> None:
+def _run(need: Need, target: str, *, as_json: bool, **more: int) -> None:
     settings = settings_for(need)
     if as_json:
         settings = replace(settings, log_format="json")
     log.set_up(form=settings.log_format, level=settings.log_level)
-    cast("Run", attribute(target))(settings)
+    cast("Run", attribute(target))(settings, **more)

@@ -36,7 +36,7 @@ class Child:
         """
         status = self.process.poll()
         if status is not None:
-            raise Died(f"{self.name} ended by itself ({_how(status)}); {end_of(self.log)}")
+            raise Died(f"{self.name} ended by itself ({how(status)}); {end_of(self.log)}")
 
 
 def start(name: str, args: Sequence[str], env: Mapping[str, str], home: Home) -> Child:
@@ -54,16 +54,26 @@ def start(name: str, args: Sequence[str], env: Mapping[str, str], home: Home) ->
             cwd=home.path,  # where no .env of yours lies
             start_new_session=True,
         )
-    note = home.notes / f"{name}.json"
-    write_private(note, json.dumps({"pid": process.pid, "born": born(process.pid)}))
+    note = put_note(name, process.pid, home)
     return Child(name=name, process=process, log=log, note=note)
 
 
-def stop(children: Sequence[Child]) -> None:
-    """Stop processes side by side: gently, and after a while for certain."""
+def put_note(name: str, pid: int, home: Home, *, ends_by: signal.Signals = signal.SIGTERM) -> Path:
+    """Note a process, so that it is found even if we are killed; whoever stops it drops the note.
+
+    `ends_by`: the signal that ends it in an orderly way.
+    """
+    note = home.notes / f"{name}.json"
+    kept = {"pid": pid, "born": born(pid), "ends_by": ends_by.value}
+    write_private(note, json.dumps(kept))
+    return note
+
+
+def stop(children: Sequence[Child], *, within: float = WITHIN) -> None:
+    """Stop processes side by side: gently, and after a while (in seconds) for certain."""
     for child in children:
         child.process.terminate()
-    deadline = time.monotonic() + WITHIN
+    deadline = time.monotonic() + within
     for child in children:
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(max(0.0, deadline - time.monotonic()))
@@ -80,22 +90,25 @@ def stop_leftovers(home: Home) -> list[str]:
     Promise: a process that merely has the same number by now is left alone.
     """
     found: list[str] = []
-    for note in sorted(home.notes.glob("*.json")):
-        with suppress(ValueError, KeyError, TypeError):
+    notes = sorted(home.notes.glob("*.json"), key=lambda note: note.stem == "postgres")
+    for note in notes:  # the database last: the others use it
+        with suppress(ValueError, KeyError, TypeError):  # a note that is none
             kept = json.loads(note.read_text(encoding="utf-8"))
-            if _stop_leftover(int(kept["pid"]), str(kept["born"])):
+            if kept["born"] and _stop_leftover(
+                int(kept["pid"]), str(kept["born"]), int(kept["ends_by"])
+            ):
                 found.append(note.stem)
         note.unlink(missing_ok=True)
     return found
 
 
-def _stop_leftover(pid: int, was_born: str) -> bool:
+def _stop_leftover(pid: int, was_born: str, ends_by: int) -> bool:
     now_born = born(pid)
-    if now_born != was_born and (now_born or _boot() not in was_born):
+    if now_born != was_born and (now_born or not was_born.startswith(_boot())):
         return False  # somebody else has this number now, or the machine was started anew
     if now_born:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, ends_by)
         deadline = time.monotonic() + WITHIN
         while born(pid) == was_born and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN)
@@ -155,7 +168,8 @@ def _lines(log: Path) -> list[str]:
     return log.read_text(errors="replace").splitlines() if log.exists() else []
 
 
-def _how(status: int) -> str:
+def how(status: int) -> str:
+    """Say how a process ended."""
     if status < 0:
         with suppress(ValueError):
             return signal.Signals(-status).name

@@ -1,10 +1,11 @@
 """Everything on this machine: Postgres, the pretended outside, the service and a worker."""
 
 import os
+import signal
 import time
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tenure.schema import apply, changes
 APPLICATION = "http://localhost:3000"  # the web application that is pretended to stand before us
 READY_WITHIN = 40.0  # seconds
 LOOK_AGAIN = 0.02
+WITHIN_ALONE = 2.0  # seconds to end in, where the database is gone: they would wait for it
 RATE = "1000"  # calls per second: the sandbox has no limit
 BESIDE = "127.0.0.1,localhost"  # never through a proxy
 
@@ -82,7 +84,7 @@ class Machine:
         child.check_all([*self.ours, *self.sandboxes])
         if self.postgres and (status := self.postgres.process.poll()) is not None:
             end = child.end_of(self.plan.home / "postgres.log")
-            raise Died(f"postgres ended by itself (exit status {status}); {end}")
+            raise Died(f"postgres ended by itself ({child.how(status)}); {end}")
 
     def pause(self, seconds: float) -> None:
         """Wait a moment, then see whether all is well.
@@ -148,6 +150,8 @@ def _start_postgres(machine: Machine) -> None:
     except postgres.PostgresDidNotStart:
         machine.stop.check()  # Ctrl-C reaches initdb too
         raise
+    pid = machine.postgres.process.pid
+    child.put_note("postgres", pid, plan.home, ends_by=signal.SIGINT)  # SIGTERM waits for clients
     apply.apply(machine.postgres.url, changes.load())
     login.put_login(machine.postgres.url, plan.secrets.database_password)
 
@@ -196,10 +200,18 @@ def _forget_old_addresses(plan: Plan) -> None:
 
 def _end(machine: Machine) -> None:
     """Stop those that use the others first."""
-    child.stop(machine.ours)
-    child.stop(machine.sandboxes)
+    has_database = machine.postgres is not None and machine.postgres.process.poll() is None
+    within = child.WITHIN if has_database else WITHIN_ALONE
+    with ExitStack() as last_first:  # each is stopped, whatever happens to the one before
+        last_first.callback(_end_postgres, machine)
+        last_first.callback(child.stop, machine.sandboxes)
+        last_first.callback(child.stop, machine.ours, within=within)
+
+
+def _end_postgres(machine: Machine) -> None:
     if machine.postgres:
         machine.postgres.stop()
+        (machine.plan.home.notes / "postgres.json").unlink(missing_ok=True)
 
 
 def environment(plan: Plan, outer: Mapping[str, str]) -> dict[str, str]:
