@@ -1,4 +1,4 @@
-"""Write what is generated: `.env.example`, docs/reference/*.md and db/changes/*/objects.txt.
+"""Write what is generated: `.env.example`, docs/reference/* and db/changes/*/objects.txt.
 
 `python scripts/docs.py` writes, `python scripts/docs.py --check` only says what is stale.
 A test fails when any of them is stale (tests/house/test_docs_fresh.py).
@@ -6,6 +6,7 @@ A test fails when any of them is stale (tests/house/test_docs_fresh.py).
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from tenure.base.settings_table import FIELDS
 from tenure.base.variables import Variable
 from tenure.entry.cli.group import LazyGroup
 from tenure.entry.cli.main import main as tenure_command
+from tenure.entry.http.openapi import openapi
 from tenure.sandbox import postgres
 from tenure.schema import apply, changes, check
 
@@ -76,6 +78,7 @@ def pages(scratch: str) -> dict[Path, str]:
         reference / "commands.md": commands_page(),
         reference / "errors.md": errors_page(),
         reference / "tables.md": tables_page(scratch),
+        reference / "openapi.json": openapi_page(),
         **objects,
     }
 
@@ -206,6 +209,11 @@ def _subclasses(error: type[TenureError]) -> Iterator[type[TenureError]]:
 
 def _first_line(error: type[TenureError]) -> str:
     return (error.__doc__ or "").strip().splitlines()[0]
+
+
+def openapi_page() -> str:
+    """Write the HTTP interface, as `tenure openapi --write` does."""
+    return json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def tables_page(url: str) -> str:

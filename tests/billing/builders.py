@@ -118,9 +118,7 @@ profiles = st.builds(
     metadata=dictionaries,
     billing_address=st.none() | st.dictionaries(texts, st.none() | texts, min_size=1, max_size=3),
 )
-entitlements = st.builds(
-    Entitlement, lookup_key=texts, feature_id=names.map(lambda n: f"feat_{n}")
-)
+entitlements = st.builds(Entitlement, lookup_key=texts, feature_id=names.map(lambda n: f"feat_{n}"))
 payment_methods = st.builds(
     PaymentMethod,
     id=names.map(lambda n: f"pm_{n}"),

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import uuid
+from dataclasses import replace
 
 import psycopg
 import pytest

@@ -282,9 +282,7 @@ async def test_a_customer_that_stripe_never_had_is_missing_until_it_is_seen(
     with pytest.raises(ModeMixUp, match="cus_none"):
         await shop.desk.find(org)
     async with shop.db.statement() as tx:
-        await tx.execute(
-            "UPDATE tenure.stripe_customers SET stripe_customer_id = %s", (first,)
-        )
+        await tx.execute("UPDATE tenure.stripe_customers SET stripe_customer_id = %s", (first,))
 
     await shop.work(first)
 
@@ -383,9 +381,11 @@ async def test_no_session_waits_inside_a_transaction_while_stripe_is_slow(
 
 
 async def open_transactions(db: Db) -> list[object]:
+    """List sessions that sit inside a transaction, longer than between two of its statements."""
     async with db.statement() as tx:
         cur = await tx.execute(
             "SELECT state, query FROM pg_stat_activity WHERE datname = current_database()"
             " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+            " AND state_change < clock_timestamp() - interval '150 ms'"
         )
         return list(await cur.fetchall())

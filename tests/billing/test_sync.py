@@ -209,16 +209,14 @@ async def test_a_deleted_customer_ends_its_subscriptions_and_keeps_its_history(
     assert len(await shop.told()) == told
 
 
-async def test_absence_from_a_list_is_no_end_until_it_is_confirmed(
-    shop: Shop, org: Owner
-) -> None:
+async def test_absence_from_a_list_is_no_end_until_it_is_confirmed(shop: Shop, org: Owner) -> None:
     customer = await shop.kept_customer(org)
     sub = shop.subscribe(customer)
     await shop.work(customer)
     async with shop.db.statement() as tx:  # one that Stripe never had
         await tx.execute(
             "INSERT INTO tenure.subscriptions SELECT (jsonb_populate_record(s,"
-            " '{\"id\": \"sub_none\"}')).* FROM tenure.subscriptions s"
+            ' \'{"id": "sub_none"}\')).* FROM tenure.subscriptions s'
         )
 
     await shop.work(customer)
@@ -369,9 +367,7 @@ async def test_a_burst_costs_at_most_two_looks(shop: Shop, org: Owner) -> None:
     """M6: three hundred events on one customer, while a look is under way."""
     customer = await shop.kept_customer(org)
     (first, *_) = await knocks(shop, "customer.created")
-    burst = [
-        Knock(**{**_fields(first), "event_id": f"evt_burst{n}"}) for n in range(300)
-    ]
+    burst = [Knock(**{**_fields(first), "event_id": f"evt_burst{n}"}) for n in range(300)]
     await deliver_at_once(shop, burst[:150])
     shop.box.control("DELETE", "/requests")
     claim = await shop.claim()

@@ -32,9 +32,7 @@ async def slow_look(shop: Shop, customer: str, *, lease: timedelta) -> "asyncio.
     return look
 
 
-async def test_of_two_looks_the_one_that_read_the_older_state_loses(
-    shop: Shop, org: Owner
-) -> None:
+async def test_of_two_looks_the_one_that_read_the_older_state_loses(shop: Shop, org: Owner) -> None:
     """P8: the slow look began first, read `active`, and comes to write last."""
     customer = await shop.kept_customer(org)
     sub = shop.subscribe(customer)
@@ -89,9 +87,7 @@ async def test_while_a_look_is_leased_nobody_else_looks(shop: Shop, org: Owner) 
     assert await shop.work() == 1
 
 
-async def test_no_session_waits_inside_a_transaction_during_a_look(
-    shop: Shop, org: Owner
-) -> None:
+async def test_no_session_waits_inside_a_transaction_during_a_look(shop: Shop, org: Owner) -> None:
     """No network while a transaction is open."""
     customer = await shop.kept_customer(org)
     slow = await slow_look(shop, customer, lease=timedelta(minutes=1))
@@ -109,9 +105,7 @@ async def test_no_session_waits_inside_a_transaction_during_a_look(
 
 
 @pytest.mark.parametrize("table", ["news", "audit_log", "entitlements"])
-async def test_state_audit_and_news_are_one_transaction(
-    shop: Shop, org: Owner, table: str
-) -> None:
+async def test_state_audit_and_news_are_one_transaction(shop: Shop, org: Owner, table: str) -> None:
     """P12: where one of them cannot be written nothing is, and the subject stays due."""
     customer = await shop.kept_customer(org)
     shop.subscribe(customer)
@@ -146,14 +140,14 @@ async def break_inserts(shop: Shop, table: str) -> None:
             " $$ BEGIN RAISE 'no room'; END $$"
         )
         await tx.execute(
-            f"CREATE TRIGGER refuse BEFORE INSERT ON tenure.{table}"  # noqa: S608 (a name above)
+            f"CREATE TRIGGER refuse BEFORE INSERT ON tenure.{table}"
             " FOR EACH STATEMENT EXECUTE FUNCTION refuse()"
         )
 
 
 async def mend(shop: Shop, table: str) -> None:
     async with shop.db.statement() as tx:
-        await tx.execute(f"DROP TRIGGER refuse ON tenure.{table}")  # noqa: S608 (as above)
+        await tx.execute(f"DROP TRIGGER refuse ON tenure.{table}")
 
 
 @pytest.mark.parametrize("name", ["429", "500", "latency"])

@@ -10,9 +10,10 @@ from psycopg.rows import DictRow
 from tenure.base.db import DatabaseAway, Db, open_pool
 from tenure.gate.cache import FactsCache
 from tenure.gate.model import ANY_MEMBER, Needs, Reason
+from tenure.identity import store as identity
 from tenure.identity.claims import Principal
 from tenure.identity.errors import KeysUnavailable
-from tests.gate.builders import LONG, a_gate, org_of, put_customer, subscribe
+from tests.gate.builders import LONG, a_gate, org_of, put_customer, subscribe, until
 from tests.identity.clerk_scene import Scene
 
 
@@ -60,6 +61,25 @@ async def test_many_first_requests_make_the_rows_once(db: Db, scene: Scene) -> N
     }
     assert all(d.allowed and d.facts and d.facts.user_id for d in decisions)
     assert len(await rows(db, "SELECT FROM tenure.memberships")) == 1
+
+
+async def test_half_a_newcomer_is_seen_by_nobody(db: Db, scene: Scene) -> None:
+    """Between the first look and the rows nothing is kept: it would say that she has no rows."""
+    token = scene.mint(session_id=scene.a_session()["id"])
+    async with a_gate(db, scene.clerk.url, scene.clock, cache=hearing()) as gate:
+        who = await gate.verifier.verify(token)
+        async with db.transaction() as tx:
+            await identity.lock_arrival(tx, who)  # somebody else makes her rows just now
+            coming = asyncio.create_task(gate.check(token, ANY_MEMBER))
+            await until(lambda: _somebody_waits(db))
+            assert gate.recall(token, ANY_MEMBER) is None
+
+        assert (await coming).allowed
+
+
+async def _somebody_waits(db: Db) -> bool:
+    query = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    return bool(await rows(db, query))
 
 
 async def test_a_warm_decision_asks_nobody(url: str, scene: Scene) -> None:

@@ -1,5 +1,8 @@
 import asyncio
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import LiteralString
 
@@ -258,6 +261,53 @@ async def test_nothing_is_lost_when_the_database_dies_and_the_provider_tries_aga
         frail.on()
         await until(lambda: _is_kept(box, [a_knock(n) for n in range(1, 5)]))
         assert await kept(Db(pool)) == {"evt_1", "evt_2", "evt_3", "evt_4"}
+
+
+async def test_a_restart_nobody_noticed_costs_no_event_an_error(frail: Frail) -> None:
+    """T8, B7: a kept connection that died is replaced before anybody hears of it."""
+    url = recreate(frail.on(), "frail_inbox", "template0")
+    apply.apply(url, changes.load())
+    async with open_pool(url, size=3) as pool, Inbox(Db(pool)) as box:
+        await asyncio.gather(*(box.keep(a_knock(n)) for n in range(5)))
+        frail.off()
+        frail.on()
+        await asyncio.gather(*(box.keep(a_knock(n)) for n in range(5, 9)))
+        assert len(await kept(Db(pool))) == 9
+
+
+async def test_a_database_that_hangs_is_given_up_and_the_next_try_is_kept(
+    frail: Frail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T8: slow is answered like away, and in time for the provider's retry."""
+    monkeypatch.setattr(inbox, "GIVE_UP", 0.5)
+    url = recreate(frail.on(), "frail_inbox", "template0")
+    apply.apply(url, changes.load())
+    async with open_pool(url, size=3) as pool, Inbox(Db(pool)) as box:
+        await box.keep(a_knock(1))
+        with _hanging(await _processes(Db(pool), frail)):
+            async with asyncio.timeout(30):
+                with pytest.raises(DatabaseAway):
+                    await box.keep(a_knock(2))
+        await until(lambda: _is_kept(box, [a_knock(2)]))
+        assert await kept(Db(pool)) == {"evt_1", "evt_2"}
+
+
+async def _processes(db: Db, frail: Frail) -> list[int]:
+    assert frail.server is not None
+    found = await rows(db, "SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+    return [frail.server.process.pid, *(one["pid"] for one in found)]
+
+
+@contextmanager
+def _hanging(pids: Sequence[int]) -> Iterator[None]:
+    """Let server processes stand still."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_two_processes_on_hot_subjects_do_not_deadlock(db: Db, url: str) -> None:

@@ -20,6 +20,7 @@ from .builders import (
     a_knock,
     a_subject,
     claim_one,
+    forget_jobs,
     put,
     row,
     rows,
@@ -130,6 +131,17 @@ async def test_news_whose_marks_fail_is_passed_on_by_the_next_relay(db: Db) -> N
 
     assert await relay.relay(db, {"a": to_customer}) == 1
     assert len(await rows(db, "SELECT FROM tenure.subjects")) == 1
+
+
+async def test_news_whose_wake_was_lost_is_woken_by_the_tick(db: Db) -> None:
+    async with db.transaction() as tx:
+        await news.append(tx, "thing.changed")
+    await forget_jobs(db)
+
+    async with db.statement() as tx:
+        await news.wake_unsent(tx)
+
+    assert await waiting_jobs(db) == ["relay"]
 
 
 async def test_listeners_hear_of_news_at_its_commit_and_not_before(db: Db, url: str) -> None:

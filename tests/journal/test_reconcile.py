@@ -286,6 +286,29 @@ async def test_a_drain_that_is_cut_off_leaves_no_look_running(scratch: Db, ids: 
     assert sorted(ended) == ["cus_1", "cus_2"]
 
 
+async def test_a_worker_that_is_told_to_stop_gives_its_claims_back_at_once(
+    scratch: Db, ids: CountedIds
+) -> None:
+    begun = asyncio.Event()
+
+    class Endless(Looker):
+        async def meanwhile(self, _: Subject) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+    await mark(scratch, a_subject())
+    task = asyncio.create_task(reconcile.drain(scratch, Endless(), a_pace(), ids))
+    await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    found = await subject_row(scratch)
+    assert (found["lease_until"], found["attempts"]) == (None, 0)
+    assert (
+        await reconcile.drain(scratch, Looker(), a_pace(), ids) == 1
+    )  # long before the lease ends
+
+
 async def test_what_is_due_soon_is_waited_for_and_what_is_due_later_is_not(
     scratch: Db, ids: CountedIds
 ) -> None:

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from tenure.entry.local.child import born
+from tenure.entry.local.pids import born
 from tenure.sandbox.postgres import free_port
 from tests.story.world import BOUND, Run, eventually, is_listened_on, processes_in, started
 
@@ -163,6 +163,18 @@ def test_what_a_killed_supervisor_left_is_stopped_by_the_next(data: Path) -> Non
         assert [name for name, (pid, was_born) in left.items() if born(pid) == was_born] == []
         assert again["addresses"] == first["addresses"]
         assert len(audit(again, first["token"])) == 2
+        assert run.stop() == 0
+    assert_nothing_is_left(data)
+
+
+def test_a_first_run_that_was_killed_half_way_is_no_trouble(data: Path) -> None:
+    """B5: a database that was being made is made anew."""
+    with up(data, *QUIET) as run:
+        eventually((data / "postgres.new").exists, "a database is being made")
+        run.stop(signal.SIGKILL)
+    with up(data, *QUIET) as run:
+        told = run.until_ready()
+        assert audit(told, told["token"])
         assert run.stop() == 0
     assert_nothing_is_left(data)
 

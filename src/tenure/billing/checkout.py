@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from tenure.base.ids import Ids
 from tenure.base.lease import Leases
 from tenure.billing import projection, rules
 from tenure.billing.customers import Desk, Wish
-from tenure.billing.errors import AddressNotAllowed, AlreadySubscribed
+from tenure.billing.errors import AddressNotAllowed, AlreadySubscribed, Refused
 from tenure.billing.model import Customer, Owner
 from tenure.billing.projection import Raw
 from tenure.billing.stripe import Stripe
@@ -74,10 +75,11 @@ class Till:
         customer, _ = await desk.ensure(owner, wish, actor=actor)
         leases = Leases(db=self.db, ids=self.ids)
         name = f"checkout:{customer.stripe_customer_id}"
-        async with leases.held(name, wait=timedelta(seconds=15)):
-            await self._refuse_second(customer)
+        async with leases.held(name, wait=timedelta(seconds=15)), desk.believing(customer):
             print_ = _fingerprint(order)
-            if session := await self._open_one(customer, print_):
+            session = await self._open_one(customer, print_)
+            await self._refuse_second(customer)  # last: what was closed now can be paid no more
+            if session:
                 return Session(id=session["id"], url=session["url"], customer=customer, reused=True)
             return await self._create(customer, order, print_, actor)
 
@@ -101,8 +103,12 @@ class Till:
             if same is None and projection.metadata_of(session).get(FINGERPRINT) == print_:
                 same = session
             else:
-                await self.stripe.call("post", f"/v1/checkout/sessions/{session['id']}/expire")
+                await self._close(session["id"])
         return same
+
+    async def _close(self, session_id: str) -> None:
+        with suppress(Refused):  # paid since it was listed: the subscription it made is found next
+            await self.stripe.call("post", f"/v1/checkout/sessions/{session_id}/expire")
 
     async def _create(self, customer: Customer, order: Order, print_: str, actor: str) -> Session:
         metadata = {"tenure_owner": str(customer.owner), FINGERPRINT: print_}

@@ -1,6 +1,7 @@
 """Get or create: one Stripe customer for each owner, whatever is clicked, retried or killed."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from tenure.base.ids import Ids
 from tenure.base.lease import Leases
 from tenure.base.log import log
 from tenure.billing import projection, rules, store
-from tenure.billing.errors import ModeMixUp, Refused, StripeFailed, StripeKeySpent
+from tenure.billing.errors import ModeMixUp, NoSuchObject, Refused, StripeFailed, StripeKeySpent
 from tenure.billing.model import CUSTOMER, Customer, Intent, Owner
 from tenure.billing.projection import Raw
 from tenure.billing.stripe import Stripe
@@ -70,6 +71,19 @@ class Desk:
                 customer=found.stripe_customer_id,
             )
         return found
+
+    @asynccontextmanager
+    async def believing(self, customer: Customer) -> AsyncGenerator[None]:
+        """Act for a customer; where Stripe does not know it any more, ask for a look at it.
+
+        Promise: a customer that was deleted at Stripe breaks one call, and not the next.
+        """
+        try:
+            yield
+        except NoSuchObject:
+            async with self.db.transaction() as tx:
+                await journal.mark(tx, [Subject(CUSTOMER, customer.stripe_customer_id)])
+            raise
 
     async def _intend(self, owner: Owner, wish: Wish, *, anew: bool = False) -> Intent:
         """Write the intent, or take up the one that somebody left; `anew` gives up the last."""

@@ -19,11 +19,12 @@ async def open_portal(desk: Desk, owner: Owner, *, return_url: str, origins: Seq
     if customer is None:
         raise NoCustomer("nothing was bought yet, so there is nothing to manage")
     configuration = customer.portal_configuration
-    made = await desk.stripe.call(
-        "post",
-        "/v1/billing_portal/sessions",
-        customer=customer.stripe_customer_id,
-        return_url=return_url,
-        **({"configuration": configuration} if configuration else {}),
-    )
+    async with desk.believing(customer):
+        made = await desk.stripe.call(
+            "post",
+            "/v1/billing_portal/sessions",
+            customer=customer.stripe_customer_id,
+            return_url=return_url,
+            **({"configuration": configuration} if configuration else {}),
+        )
     return str(made["url"])

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,8 +14,8 @@ from tenure.billing.projection import Raw
 from tenure.billing.sync import Customers
 from tenure.journal import reconcile
 from tenure.journal import store as journal
-from tenure.journal.errors import StaleFence
 from tenure.journal.model import Subject
+from tenure.journal.reconcile import Pace
 
 ASK_AGAIN = 0.25  # seconds
 
@@ -45,6 +44,8 @@ async def settle_purchase(
 
     Errors: UnknownSession when it is not of a customer of ours, StripeTrouble.
     """
+    if not session_id.replace("_", "").isalnum():  # it becomes part of a path
+        raise UnknownSession("this is no checkout session's id")
     try:
         session = await customers.stripe.call("get", f"/v1/checkout/sessions/{session_id}")
     except NoSuchObject as exc:
@@ -79,8 +80,8 @@ async def _look_now(db: Db, customers: Customers, subject: Subject, lease: timed
     async with db.statement() as tx:
         claim = await journal.take_one(tx, subject, lease=lease)
     if claim is not None:
-        with suppress(StaleFence):  # somebody looked after us, and wrote
-            await reconcile.look_and_write(db, customers, claim, pause=timedelta(0))
+        pace = Pace(lease=lease, pause=timedelta(0))
+        await reconcile.reconcile(db, customers, claim, pace, customers.ids)  # a failure is put off
     async with db.statement() as tx:
         known = await copies.list_subscriptions(tx, subject.id)
     if not any(s.is_live for s in known):

@@ -29,7 +29,8 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
           LEFT JOIN tenure.memberships m ON m.user_id = u.user_id AND m.org_id = o.org_id
           LEFT JOIN LATERAL (
                SELECT s.id, s.status, s.created_at, s.current_period_end, s.trial_end,
-                      s.past_due_since, s.ended_at, s.collection_paused, s.looked_at, s.look_fence,
+                      s.past_due_since, s.ended_at, s.collection_paused, s.look_fence,
+                      coalesce(c.synced_at, s.looked_at) AS looked_at,
                       coalesce(s.cancel_at, CASE WHEN s.cancel_at_period_end
                                                  THEN s.current_period_end END) AS ends_at
                  FROM tenure.subscriptions s

@@ -14,6 +14,7 @@ BATCH = 500  # knocks in one statement at most
 ROOM = 20_000  # knocks in memory at most
 WRITERS = 2  # one statement is written while the next one is gathered
 GIVE_UP = 8.0  # seconds; providers wait longer than that
+SLOW = f"the database did not commit within {GIVE_UP:.0f} s"
 CLOSED = "the process stops; the event was not committed"
 
 Waiting = tuple[Knock, "asyncio.Future[None]"]
@@ -48,7 +49,11 @@ class Inbox:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((knock, answer))
         self._some.set()
-        await answer
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                await answer
+        except TimeoutError:
+            raise DatabaseAway(SLOW) from None
 
     async def _write(self) -> None:
         line = _Line(self._db)
@@ -72,7 +77,7 @@ class Inbox:
             async with asyncio.timeout(GIVE_UP):
                 await line.put([knock for knock, _ in taken])
         except TimeoutError:
-            _answer(taken, DatabaseAway(f"the database did not commit within {GIVE_UP:.0f} s"))
+            _answer(taken, DatabaseAway(SLOW))
         except Exception as exc:  # noqa: BLE001 (whatever it is, every request must hear of it)
             if len(taken) > 1 and not isinstance(exc, DatabaseAway):
                 for one in taken:  # one bad event must not hold up the others

@@ -53,6 +53,18 @@ async def take_unsent(tx: Tx, *, limit: int) -> list[News]:
     return sorted((News(**row) for row in await cur.fetchall()), key=lambda news: news.id)
 
 
+async def wake_unsent(tx: Tx) -> None:
+    """Defer the relay where news waits: after a crash or a lost wake."""
+    await tx.execute(
+        """
+        INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock)
+        SELECT 'tenure', 'relay', 'relay'
+         WHERE EXISTS (SELECT FROM tenure.news WHERE sent_at IS NULL)
+        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
+        """
+    )
+
+
 async def drop_sent(tx: Tx, *, kept: timedelta, limit: int) -> int:
     """Forget news that was passed on more than `kept` ago; say how many."""
     cur = await tx.execute(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
@@ -82,6 +83,9 @@ async def reconcile(
     facts: dict[str, object] = {"kind": claim.subject.kind, "id": claim.subject.id}
     try:
         await look_and_write(db, reconciler, claim, pause=pace.pause)
+    except asyncio.CancelledError:
+        await asyncio.shield(_give_back(db, claim))  # whoever goes on need not wait for the lease
+        raise
     except StaleFence:
         log.info("journal.reconcile.fenced", **facts)
         return False
@@ -139,6 +143,12 @@ async def _is_due_soon(db: Db, kind: str, pace: Pace) -> bool:
         return False
     await asyncio.sleep(max(BREATH, wait.total_seconds()))
     return True
+
+
+async def _give_back(db: Db, claim: Claim) -> None:
+    with suppress(DatabaseAway):  # then the lease ends by itself
+        async with db.statement() as tx:
+            await store.give_back(tx, claim)
 
 
 async def _put_off(db: Db, claim: Claim, exc: Exception, ids: Ids) -> None:

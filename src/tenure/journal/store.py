@@ -210,6 +210,17 @@ async def settle(tx: Tx, claim: Claim, *, pause: timedelta) -> None:
         raise StaleFence(claim)
 
 
+async def give_back(tx: Tx, claim: Claim) -> None:
+    """Give a claim back untried: we were told to stop before the look had ended."""
+    await tx.execute(
+        """
+        UPDATE tenure.subjects SET lease_until = NULL, attempts = greatest(attempts - 1, 0)
+         WHERE kind = %(kind)s AND id = %(id)s AND fence = %(fence)s
+        """,
+        _key(claim),
+    )
+
+
 async def put_off(tx: Tx, claim: Claim, *, error: str, wait: timedelta) -> bool:
     """Give a claim back after a failure, to be tried again after `wait`; False if it was lost."""
     cur = await tx.execute(

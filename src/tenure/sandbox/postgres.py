@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import socket
 import stat
@@ -109,14 +110,18 @@ def _make(data: Path) -> None:
     """Run initdb where there is no cluster yet; its password stays in it, for its owner only."""
     if (data / "PG_VERSION").exists():
         return
-    data.mkdir(parents=True, exist_ok=True)
+    fresh = data.with_name(f"{data.name}.new")  # whole or not at all: we may be killed meanwhile
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     given = data.parent / f"{data.name}.password"
+    given.unlink(missing_ok=True)
+    given.touch(mode=0o600)
     given.write_text(secrets.token_urlsafe(18))
-    _let_in(data, given)
+    _let_in(fresh, given)
     made = subprocess.run(  # noqa: S603 (our own arguments)
         [
             str(_binary("initdb")),
-            *("-D", str(data), "-U", "postgres", "--encoding=UTF8", "--locale=C"),
+            *("-D", str(fresh), "-U", "postgres", "--encoding=UTF8", "--locale=C"),
             *("--auth=scram-sha-256", f"--pwfile={given}", "--no-sync"),
         ],
         capture_output=True,
@@ -126,8 +131,9 @@ def _make(data: Path) -> None:
     )
     if made.returncode:
         raise PostgresDidNotStart(f"initdb failed: {made.stderr.decode().strip()}")
-    given.replace(data / "superuser.password")
-    (data / "superuser.password").chmod(0o600)
+    given.replace(fresh / "superuser.password")
+    (fresh / "superuser.password").chmod(0o600)
+    fresh.replace(data)
 
 
 def _stop_leftover(data: Path) -> None:

@@ -29,9 +29,9 @@ def test_a_secret_of_a_newer_release_is_added_to_those_that_stand(tmp_path: Path
 
 
 def test_two_do_not_work_in_one_directory(tmp_path: Path) -> None:
-    with open_home(tmp_path / "new"):
-        with pytest.raises(AlreadyRunning), open_home(tmp_path / "new"):
-            pass
+    path = tmp_path / "new"
+    with open_home(path), pytest.raises(AlreadyRunning), open_home(path):
+        pass
     with open_home(tmp_path / "new") as home:
         assert home.path == tmp_path / "new"
 

@@ -108,8 +108,8 @@ def test_a_process_that_died_is_no_fault_of_the_story(scene: Scene) -> None:
 def test_what_came_is_quoted_beside_what_was_expected(scene: Scene) -> None:
     answer = scene.service.get("/page")
     with pytest.raises(NotAsTold, match="expected 402; came 200 <form"):
-        expect(False, wanted="402", came=answer)
-    expect(True, wanted="200", came=answer)
+        expect(holds=False, wanted="402", came=answer)
+    expect(holds=True, wanted="200", came=answer)
 
 
 def test_a_button_sends_its_own_form_and_no_other(scene: Scene) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 import click
 
 from tenure.base import log
-from tenure.base.settings import Need, Settings
+from tenure.base.settings import Need
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import attribute, json_option
 

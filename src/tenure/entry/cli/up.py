@@ -11,9 +11,10 @@ import click
 
 from tenure.base.ids import RandomIds
 from tenure.entry.cli.group import json_option, say
-from tenure.entry.local import buying, child, ports
+from tenure.entry.local import buying, ports
 from tenure.entry.local.account import Account
 from tenure.entry.local.home import Home, open_home, write_private
+from tenure.entry.local.leftovers import stop_leftovers
 from tenure.entry.local.machine import Machine, Plan, running, told
 from tenure.entry.local.scene import Scene
 from tenure.entry.local.stop import Stop, told_to_stop
@@ -70,7 +71,7 @@ def _up(home: Home, stop: Stop, wishes: Wishes, account: Account) -> bool:
     """Run everything until we are told to stop; say whether every step of the story held."""
     steps: list[Told] = []
     try:
-        for name in child.stop_leftovers(home):
+        for name in stop_leftovers(home):
             account.say(f"{name} of an earlier run was still there: stopped")
         account.say("starting Postgres, Stripe, Clerk, the service and a worker …")
         started = time.perf_counter()

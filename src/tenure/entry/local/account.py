@@ -1,6 +1,8 @@
 """The live account for people: one line for each step, coloured where a terminal reads."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 
 import click
@@ -8,6 +10,7 @@ import click
 from tenure.entry.local.story import STEPS, Told
 
 WIDTH = max(len(name) for name, _ in STEPS)
+INDENT = 15  # the mark and the time in front of the name
 MARKS = {"held": ("✓", "green"), "failed": ("✗", "red"), "not reached": ("·", "bright_black")}
 
 
@@ -34,10 +37,9 @@ class Account:
         if self._silent:
             return
         sign, colour = MARKS[one.state]
-        took = click.style(f"{one.ms:6.0f} ms", dim=True)
         over = "\r\033[K" if self._live else ""
-        mark = click.style(sign, fg=colour)
-        click.echo(f"{over}  {mark} {took}  {one.name:<{WIDTH}}  {one.seen.text}")
+        mark, took = click.style(sign, fg=colour), click.style(f"{one.ms:6.0f} ms", dim=True)
+        click.echo(f"{over}  {mark} {took}  {_words(one)}")
 
     def sums_up(self, told: Iterable[Told]) -> None:
         """Tell how the whole went."""
@@ -46,3 +48,13 @@ class Account:
         whole = held == len(steps)
         words = f"{held} of {len(steps)} steps held, {sum(one.ms for one in steps) / 1000:.1f} s"
         self.say(click.style(words, fg="green" if whole else "red"))
+
+
+def _words(one: Told) -> str:
+    """Put what was seen beside the step's name where it fits, else below."""
+    room = shutil.get_terminal_size((120, 40)).columns - INDENT
+    beside = f"{one.name:<{WIDTH}}  {one.seen.text}"
+    if len(beside) <= room:
+        return beside
+    text = "\n".join(textwrap.wrap(one.seen.text, max(room, 30)))
+    return f"{one.name}\n{textwrap.indent(text, ' ' * INDENT)}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from tenure.base.settings_table import FIELDS
-from tenure.entry.local import child, login
+from tenure.entry.local import child, leftovers, login
 from tenure.entry.local.child import Child
 from tenure.entry.local.errors import Died, NotReady
 from tenure.entry.local.home import Home, Secrets
@@ -100,13 +100,10 @@ class Machine:
         return found | ({"postgres": self.postgres.process.pid} if self.postgres else {})
 
     def save(self) -> None:
-        """Let the pretended Stripe write down what it knows, whole or not at all."""
-        state = self.plan.stripe_state
-        fresh = state.with_name(state.name + ".new")
-        url = f"{self.plan.stripe}/_sandbox/save"
-        with suppress(httpx.HTTPError, OSError):  # it saves at its end again
-            httpx.post(url, json={"path": str(fresh)}, trust_env=False).raise_for_status()
-            fresh.replace(state)
+        """Let the pretended Stripe write down what it knows; it does so again at its end."""
+        given = {"path": str(self.plan.stripe_state)}
+        with suppress(httpx.HTTPError):
+            httpx.post(f"{self.plan.stripe}/_sandbox/save", json=given, trust_env=False)
 
 
 @contextmanager
@@ -151,7 +148,9 @@ def _start_postgres(machine: Machine) -> None:
         machine.stop.check()  # Ctrl-C reaches initdb too
         raise
     pid = machine.postgres.process.pid
-    child.put_note("postgres", pid, plan.home, ends_by=signal.SIGINT)  # SIGTERM waits for clients
+    leftovers.put_note(
+        "postgres", pid, plan.home, ends_by=signal.SIGINT
+    )  # SIGTERM waits for clients
     apply.apply(machine.postgres.url, changes.load())
     login.put_login(machine.postgres.url, plan.secrets.database_password)
 

@@ -13,7 +13,7 @@ from tenure.base.log import log
 from tenure.billing import sweep
 from tenure.entry.worker.queue import CHORES
 from tenure.entry.world import World
-from tenure.journal import relay, retain, store
+from tenure.journal import news, relay, retain, store
 from tenure.journal.reconcile import Reconciler, drain
 
 TICK = "* * * * * */5"  # cron with seconds: what a crash or a lost wake left is due again in 5 s
@@ -56,6 +56,7 @@ def _add_periodic(queue: App, world: World) -> None:
         await _drop_orphans(queue)
         async with world.db.statement() as tx:
             await store.wake_due(tx)
+            await news.wake_unsent(tx)
 
     @queue.periodic(cron=cron_of(every))
     @queue.task(name="sweep", queue=CHORES, queueing_lock="sweep", lock="sweep")

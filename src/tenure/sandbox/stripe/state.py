@@ -32,14 +32,16 @@ class State:
     offset: int = 0
 
     def save(self, path: Path) -> None:
-        """Write everything to a file."""
+        """Write everything to a file, whole or not at all."""
         kept: dict[str, Any] = {
             "tables": self.tables,
             "saved_answers": self.saved_answers,
             "deliveries": self.deliveries,
             "offset": self.offset,
         }
-        path.write_text(json.dumps(kept))
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(json.dumps(kept))
+        fresh.replace(path)
 
     def load(self, path: Path) -> None:
         """Replace everything by what a file holds.
