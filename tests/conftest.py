@@ -1,6 +1,7 @@
 """A real Postgres for every test that asks for one."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,14 +22,20 @@ TEMPLATE = "tenure_template"
 
 
 @pytest.fixture(scope="session")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder() -> Iterator[Path]:
+    """A folder for servers. pytest's own is closed to other users whenever a session starts."""
+    with tempfile.TemporaryDirectory(prefix="tenure-test-") as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="session")
+def admin(folder: Path) -> Iterator[str]:
     """The superuser's address: TEST_POSTGRES_URL, or a server of this session's own."""
     given = os.environ.get("TEST_POSTGRES_URL")
     if given:
         yield given
         return
-    data = tmp_path_factory.mktemp("postgres") / "data"
-    with postgres.running(data, durable=False) as server:
+    with postgres.running(folder / "postgres", durable=False) as server:
         yield server.url
 
 
@@ -69,8 +76,8 @@ class Frail:
 
 
 @pytest.fixture(scope="session")
-def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frail]:
-    frail = Frail(data=tmp_path_factory.mktemp("frail") / "data", port=postgres.free_port())
+def spare(folder: Path) -> Iterator[Frail]:
+    frail = Frail(data=folder / "frail", port=postgres.free_port())
     yield frail
     frail.off()
 

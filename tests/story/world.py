@@ -73,6 +73,7 @@ class Run:
     def until_ready(self) -> dict:
         eventually(lambda: self._is_told() or self.ended, "JSON on stdout")
         assert self.told, self.err.read_text()
+        assert "error" not in self.told, self.told
         return self.told
 
     def _is_told(self) -> bool:

@@ -73,6 +73,11 @@ def about(**facts: object) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**facts)
 
 
+def named(**facts: object) -> None:
+    """Attach facts to every line that this task still writes, to its end."""
+    structlog.contextvars.bind_contextvars(**facts)
+
+
 def request_id() -> str:
     """Return the id that this task's lines carry; empty outside a request."""
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))

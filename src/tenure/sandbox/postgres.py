@@ -56,6 +56,7 @@ def start(data: Path, *, port: int | None = None, durable: bool = True) -> Postg
     Errors: PostgresDidNotStart, with the last lines of the server's log.
     """
     _make(data)
+    _let_in(data)  # again: somebody may have locked a directory above it since
     _stop_leftover(data)
     chosen = port or free_port()
     log = (data.parent / f"{data.name}.log").open("ab")

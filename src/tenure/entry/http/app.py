@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from tenure.base.clock import Clock
 from tenure.base.errors import TenureError
 from tenure.base.ids import Ids, RandomIds
-from tenure.base.log import about, log
+from tenure.base.log import log, named
 from tenure.base.settings import Settings
 from tenure.entry.http import answers, hot, metrics
 from tenure.entry.http.hot import Receive, Scope, Send
@@ -52,16 +52,14 @@ class App:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", name.encode())]
             await send(message)
 
-        with about(request_id=name):
-            try:
-                await self._dispatch(scope, receive, named_send)
-            except Exception:  # noqa: BLE001 (a bug: logged with the request's id, told without its insides)
-                log.exception("http.broke", path=scope["path"])
-                if not said["status"]:
-                    await hot.answer(named_send, 500, answers.BROKEN())
-        door = _door(scope)
-        metrics.requests.labels(door, str(said["status"])).inc()
-        metrics.seconds.labels(door).observe(time.perf_counter() - started)
+        named(request_id=name)  # to the end of the request's task
+        try:
+            await self._dispatch(scope, receive, named_send)
+        except Exception:  # noqa: BLE001 (a bug: logged with the id, told without its insides)
+            log.exception("http.broke", path=scope["path"])
+            if not said["status"]:
+                await hot.answer(named_send, 500, answers.BROKEN())
+        metrics.answered(_door(scope), said["status"], time.perf_counter() - started)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = hot.door_of(scope["path"])

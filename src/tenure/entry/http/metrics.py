@@ -1,5 +1,7 @@
 """Counters for Prometheus: what the doors did in this process."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tenure.journal.model import Backlog
@@ -20,6 +22,18 @@ decisions = Counter(
 _due = Gauge("tenure_subjects_due", "Subjects to be looked at", ("kind",), registry=registry)
 _database_up = Gauge("tenure_database_up", "Whether the database answers", registry=registry)
 _failing = Gauge("tenure_subjects_failing", "Of these, put off", ("kind",), registry=registry)
+
+
+@cache  # doors and statuses are few
+def _counters(door: str, status: int) -> tuple[Counter, Histogram]:
+    return requests.labels(door, str(status)), seconds.labels(door)
+
+
+def answered(door: str, status: int, took: float) -> None:
+    """Count one answer; `took` in seconds."""
+    counter, histogram = _counters(door, status)
+    counter.inc()
+    histogram.observe(took)
 
 
 def rendered(backlogs: list[Backlog] | None) -> bytes:

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,29 +160,32 @@ def _wait(machine: Machine) -> None:
     plan = machine.plan
     work = next(one for one in machine.ours if one.name == "work")
     with httpx.Client(trust_env=False, timeout=5.0) as client:
-        waiting: dict[str, Callable[[], bool]] = {
-            "stripe": lambda: _answers(client, f"{plan.stripe}/_sandbox/health"),
-            "clerk": lambda: _answers(client, f"{plan.clerk}/_sandbox"),
-            "serve": lambda: _answers(client, f"{plan.service}/ready"),
-            "work": lambda: child.said(work, "worker.started"),
+        asks: dict[str, Callable[[], str]] = {
+            "stripe": lambda: _lacks(client, f"{plan.stripe}/_sandbox/health"),
+            "clerk": lambda: _lacks(client, f"{plan.clerk}/_sandbox"),
+            "serve": lambda: _lacks(client, f"{plan.service}/ready"),
+            "work": lambda: "" if child.said(work, "worker.started") else "says nothing",
         }
         deadline = time.monotonic() + READY_WITHIN
-        while waiting := {name: ready for name, ready in waiting.items() if not ready()}:
+        lacks = dict.fromkeys(asks, "")
+        while lacks := {name: lack for name in lacks if (lack := asks[name]())}:
             if time.monotonic() > deadline:
-                raise NotReady(_not_ready(plan.home, waiting))
+                raise NotReady(_not_ready(plan.home, lacks))
             machine.pause(LOOK_AGAIN)
 
 
-def _answers(client: httpx.Client, url: str) -> bool:
+def _lacks(client: httpx.Client, url: str) -> str:
+    """Say what is missing until a process is ready; empty when it is."""
     try:
-        return client.get(url).is_success
-    except httpx.HTTPError:
-        return False
+        answer = client.get(url)
+    except httpx.HTTPError as exc:
+        return f"does not answer ({type(exc).__name__})"
+    return "" if answer.is_success else f"answers {answer.status_code} {answer.text}"
 
 
-def _not_ready(home: Home, names: Iterable[str]) -> str:
-    ends = "\n".join(child.end_of(home / f"{name}.log") for name in names)
-    return f"not ready after {READY_WITHIN:.0f} s: {', '.join(names)}\n{ends}"
+def _not_ready(home: Home, lacks: Mapping[str, str]) -> str:
+    told = [f"{name} {lack}; {child.end_of(home / f'{name}.log')}" for name, lack in lacks.items()]
+    return f"not ready after {READY_WITHIN:.0f} s: " + "\n".join(told)
 
 
 def _forget_old_addresses(plan: Plan) -> None:
