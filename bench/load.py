@@ -37,13 +37,17 @@ def run(url: str, requests: Sequence[bytes], *, connections: int) -> Timing:
         open_[conn.fileno()] = conn
         poller.register(conn.fileno(), select.EPOLLIN)
     todo, sent_at, took, refused = iter(requests), dict[int, float](), list[float](), 0
+    parts_of: dict[int, bytes] = {}
     began = time.perf_counter()
     for number, conn in open_.items():
         sent_at[number] = time.perf_counter()
         conn.sendall(next(todo))
     while len(took) < len(requests):
         for number, _ in poller.poll():
-            answer = open_[number].recv(65536)
+            answer = parts_of[number] = parts_of.get(number, b"") + open_[number].recv(65536)
+            if not _is_whole(answer):
+                continue
+            del parts_of[number]
             now = time.perf_counter()
             took.append(now - sent_at[number])
             refused += not answer.startswith(b"HTTP/1.1 200")
@@ -61,3 +65,10 @@ def run(url: str, requests: Sequence[bytes], *, connections: int) -> Timing:
         p99=took[int(len(took) * 0.99)] * 1000,
         refused=refused,
     )
+
+
+def _is_whole(answer: bytes) -> bool:
+    """Say whether an answer with a Content-Length has come completely."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+    return bool(end) and len(body) >= int(length)

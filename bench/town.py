@@ -82,8 +82,9 @@ class Town:
         env = environment(self.plan, os.environ) | {"PYTHONPATH": str(ROOT)}
         server = subprocess.Popen(  # noqa: S603 (our own arguments)
             [
-                *(sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop"),
-                *("--no-ws", "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"),
+                *(sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools"),
+                *("--no-access-log", "--no-server-header", "--no-date-header", "--lifespan", "on"),
+                *("--port", str(port), "--log-level", "error"),
                 target,
             ],
             env=env,

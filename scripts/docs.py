@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import click
 import psycopg
@@ -78,6 +79,7 @@ def pages(scratch: str) -> dict[Path, str]:
         reference / "commands.md": commands_page(),
         reference / "errors.md": errors_page(),
         reference / "tables.md": tables_page(scratch),
+        reference / "figures.md": figures_page(),
         reference / "openapi.json": openapi_page(),
         **objects,
     }
@@ -214,6 +216,28 @@ def _first_line(error: type[TenureError]) -> str:
 def openapi_page() -> str:
     """Write the HTTP interface, as `tenure openapi --write` does."""
     return json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
+def figures_page() -> str:
+    """Write what `make bench` measured last, as it stands in bench/results.json."""
+    found = json.loads((ROOT / "bench" / "results.json").read_text())
+    return (
+        f"# Figures\n\n{MADE}\n"
+        f"Measured by `make bench` on {found['machine']}, commit {found['commit']}.\n"
+        "Each value is the median of several rounds, the spread their least and most; these\n"
+        "machines are noisy.\n\n"
+        "| what | value | spread | target | baseline, same run | ratio |\n"
+        "|---|---|---|---|---|---|\n"
+        + "".join(_figure(row) for row in found["results"])
+    )
+
+
+def _figure(row: dict[str, Any]) -> str:
+    low_high = " … ".join(f"{bound:.4g}" for bound in row["spread"] or ())
+    beside = f"{row['baseline']:.4g} ({row['against']})" if row["baseline"] else ""
+    ratio = f"{row['ratio']:.2g}" if row["ratio"] else ""
+    value = f"{row['value']:.4g} {row['unit']}"
+    return f"| {row['name']} | {value} | {low_high} | {row['target']} | {beside} | {ratio} |\n"
 
 
 def tables_page(url: str) -> str:

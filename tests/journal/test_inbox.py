@@ -56,10 +56,10 @@ async def test_what_comes_at_once_is_written_in_one_statement(
         await put_knocks(tx, knocks)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "put_knocks", counted)
-    await keep_all(db, [a_knock(n, subject=a_subject(n % 7)) for n in range(200)])
+    await keep_all(db, [a_knock(n, subject=a_subject(n % 7)) for n in range(100)])
 
-    assert sizes == [200]
-    assert (await row(db, "SELECT count(*) AS n FROM tenure.inbox")) == {"n": 200}
+    assert sizes == [100]
+    assert (await row(db, "SELECT count(*) AS n FROM tenure.inbox")) == {"n": 100}
     commits = await rows(db, "SELECT DISTINCT xmin::text FROM tenure.inbox")
     assert len(commits) == 1
 

@@ -85,7 +85,19 @@ async def test_keeping_events_reads_no_table_from_end_to_end(
         a_knock(n, subject=Subject(KIND, f"cus_{n % 50_000}")) for n in range(first, first + size)
     ]
 
+    await explained.look_inside()
     await store.put_knocks(explained, knocks)  # type: ignore[arg-type]
+
+    assert explained.scanned() == set(), explained.shown()
+    assert {"inbox_pkey", "subjects_pkey"} <= explained.indexes()
+
+
+async def test_a_plan_made_while_the_inbox_was_empty_is_still_good_when_it_is_full(tx: Tx) -> None:
+    """M6: plans live as long as a connection, and the first events come to empty tables."""
+    explained = Explained(tx)
+    await explained.look_inside()
+
+    await store.put_knocks(explained, [a_knock(1)])  # type: ignore[arg-type]
 
     assert explained.scanned() == set(), explained.shown()
     assert {"inbox_pkey", "subjects_pkey"} <= explained.indexes()

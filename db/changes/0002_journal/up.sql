@@ -152,8 +152,7 @@ CREATE POLICY news_worker        ON tenure.news        TO tenure_worker USING (t
 
 REVOKE ALL ON FUNCTION tenure.audit_digest, tenure.audit_link, tenure.audit_refuse FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tenure.audit_digest TO tenure_app, tenure_worker, tenure_reader;
-GRANT INSERT, SELECT (source, account, livemode, event_id) ON tenure.inbox TO tenure_app;  -- no body
-GRANT SELECT, INSERT, UPDATE ON tenure.subjects, tenure.budgets TO tenure_app;
+GRANT SELECT, INSERT, UPDATE ON tenure.subjects TO tenure_app;  -- to mark
 GRANT SELECT, INSERT ON tenure.audit_log, tenure.news TO tenure_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenure.inbox, tenure.subjects, tenure.news, tenure.budgets,
     tenure.leases TO tenure_worker;

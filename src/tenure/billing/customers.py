@@ -165,6 +165,8 @@ class Desk:
             at=self.clock.now(),
         )
         async with self.db.transaction() as tx:
+            # The subject first, as the single writer locks it: so they cannot deadlock.
+            await journal.mark(tx, [Subject(CUSTOMER, customer.stripe_customer_id)])
             if not await store.put_customer(tx, customer):
                 found = await store.get_customer(tx, intent.owner, livemode=intent.livemode)
                 return found or customer, False
@@ -184,7 +186,6 @@ class Desk:
         )
         await audit.append(tx, entry)
         await news.append(tx, "customer.created", org_id=owner.org_id, user_id=owner.user_id)
-        await journal.mark(tx, [Subject(CUSTOMER, customer.stripe_customer_id)])
 
 
 def _params(owner: Owner, wish: Wish, generation: int) -> dict[str, object]:

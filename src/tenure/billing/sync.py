@@ -124,7 +124,8 @@ class Customers:
         """Ask for each subscription we keep that the list lacks: absence alone proves nothing."""
         listed = {s["id"] for s in seen.subscriptions}
         asked = [await self.stripe.subscription(lost) for lost in sorted(kept - listed)]
-        found = tuple(s for s in asked if s is not None)
+        mine = seen.customer["id"]
+        found = tuple(s for s in asked if s is not None and s["customer"] == mine)
         return replace(seen, subscriptions=seen.subscriptions + found)
 
     async def _kept(self, stripe_customer_id: str) -> set[str]:

@@ -39,7 +39,7 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
                   AND c.livemode = %(livemode)s
                 ORDER BY array_position(ARRAY['active', 'trialing', 'past_due', 'unpaid', 'paused',
                                               'incomplete', 'canceled', 'incomplete_expired'],
-                                        s.status), s.created_at DESC, s.id
+                                        s.status), s.created_at DESC, s.id COLLATE "C"
                 LIMIT 1) s ON true
         """,
         {

@@ -10,7 +10,7 @@ from tenure.journal import store
 from tenure.journal.errors import InboxFull
 from tenure.journal.model import Knock
 
-BATCH = 500  # knocks in one statement at most
+BATCH = 128  # knocks in one statement at most
 ROOM = 20_000  # knocks in memory at most
 WRITERS = 2  # one statement is written while the next one is gathered
 GIVE_UP = 8.0  # seconds; providers wait longer than that
@@ -49,11 +49,7 @@ class Inbox:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((knock, answer))
         self._some.set()
-        try:
-            async with asyncio.timeout(GIVE_UP):
-                await answer
-        except TimeoutError:
-            raise DatabaseAway(SLOW) from None
+        await answer
 
     async def _write(self) -> None:
         line = _Line(self._db)
@@ -73,6 +69,7 @@ class Inbox:
         return taken
 
     async def _commit(self, taken: list[Waiting], line: "_Line") -> None:
+        despair = asyncio.get_running_loop().call_later(GIVE_UP, self._despair, taken)
         try:
             async with asyncio.timeout(GIVE_UP):
                 await line.put([knock for knock, _ in taken])
@@ -87,7 +84,13 @@ class Inbox:
         else:
             _answer(taken, None)
         finally:
+            despair.cancel()
             _answer(taken, DatabaseAway(CLOSED))  # who has no answer yet: we are being closed
+
+    def _despair(self, taken: list[Waiting]) -> None:
+        """Answer those whose commit takes too long, and those behind them, before it is undone."""
+        behind, self._waiting = self._waiting, []
+        _answer([*taken, *behind], DatabaseAway(SLOW))
 
 
 class _Line:

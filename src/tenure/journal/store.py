@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import groupby
 
 from tenure.base.db import Tx
 from tenure.journal.errors import StaleFence
@@ -11,71 +12,32 @@ from tenure.journal.model import Backlog, Claim, Knock, Subject
 async def put_knocks(tx: Tx, knocks: Sequence[Knock]) -> None:
     """Keep events, mark their subjects and wake a worker: one statement, so one commit.
 
+    Events of several sources, accounts or modes are one statement for each of these.
+
     Promise: an event already kept changes nothing but wakes the worker again. A subject that is
     due and not yet claimed is not touched: the look to come starts after this event came.
+    Source:  the function in db/changes/0003_jobs, which plans without the size of the tables.
     """
-    await tx.execute(
-        """
-        WITH incoming AS (
-            SELECT * FROM unnest(
-                       %b::text[], %b::text[], %b::bool[], %b::text[], %b::text[],
-                       %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::bytea[])
-                       AS t (source, account, livemode, event_id, kind,
-                             subject_kind, subject_id, note, occurred_at, body)
-        ), fresh AS (
-            SELECT * FROM incoming i
-             WHERE NOT EXISTS (SELECT FROM tenure.inbox k
-                                WHERE k.source = i.source AND k.account = i.account
-                                  AND k.livemode = i.livemode AND k.event_id = i.event_id)
-        ), wanted AS (
-            SELECT DISTINCT subject_kind AS kind, subject_id AS id
-              FROM fresh WHERE subject_kind IS NOT NULL
-        ), waiting AS (
-            SELECT s.kind, s.id, s.dirty_seq
-              FROM wanted JOIN tenure.subjects s USING (kind, id)
-             WHERE s.dirty_seq > s.claimed_seq
-        ), marked AS (
-            INSERT INTO tenure.subjects AS s (kind, id)
-            SELECT kind, id FROM wanted
-             WHERE (kind, id) NOT IN (SELECT kind, id FROM waiting)
-             ORDER BY kind, id  -- everybody locks in this order: no deadlock
-            ON CONFLICT (kind, id) DO UPDATE
-               SET dirty_seq = s.dirty_seq + 1, marked_at = clock_timestamp()
-            RETURNING s.kind, s.id, s.dirty_seq
-        ), due AS (
-            SELECT * FROM waiting UNION ALL SELECT * FROM marked
-        ), kept AS (
-            INSERT INTO tenure.inbox (source, account, livemode, event_id, kind, subject_kind,
-                                      subject_id, seq, note, occurred_at, body)
-            SELECT f.source, f.account, f.livemode, f.event_id, f.kind, f.subject_kind,
-                   f.subject_id, d.dirty_seq, f.note, f.occurred_at, f.body
-              FROM fresh f LEFT JOIN due d ON d.kind = f.subject_kind AND d.id = f.subject_id
-             ORDER BY f.source, f.account, f.livemode, f.event_id  -- after every subject's lock
-            ON CONFLICT DO NOTHING
+    for (source, account, livemode), alike in groupby(sorted(knocks, key=_origin), key=_origin):
+        of_one = list(alike)
+        await tx.execute(
+            """
+            SELECT tenure.keep_knocks(%b, %b, %b, %b::text[], %b::text[], %b::text[], %b::text[],
+                                      %b::text[], %b::timestamptz[], %b::bytea[])
+            """,
+            (
+                source,
+                account,
+                livemode,
+                [k.event_id for k in of_one],
+                [k.kind for k in of_one],
+                [k.subject.kind if k.subject else None for k in of_one],
+                [k.subject.id if k.subject else None for k in of_one],
+                [k.note for k in of_one],
+                [k.occurred_at for k in of_one],
+                [k.body for k in of_one],
+            ),
         )
-        INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-        SELECT 'reconcile:' || k.kind, 'reconcile', 'reconcile:' || k.kind,
-               jsonb_build_object('kind', k.kind)
-          FROM (SELECT DISTINCT subject_kind AS kind
-                  FROM incoming WHERE subject_kind IS NOT NULL) k
-         WHERE NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs j
-                            WHERE j.queueing_lock = 'reconcile:' || k.kind AND j.status = 'todo')
-         ORDER BY k.kind
-        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
-        """,
-        (
-            [k.source for k in knocks],
-            [k.account for k in knocks],
-            [k.livemode for k in knocks],
-            [k.event_id for k in knocks],
-            [k.kind for k in knocks],
-            [k.subject.kind if k.subject else None for k in knocks],
-            [k.subject.id if k.subject else None for k in knocks],
-            [k.note for k in knocks],
-            [k.occurred_at for k in knocks],
-            [k.body for k in knocks],
-        ),
-    )
 
 
 async def list_unknown(tx: Tx, knocks: Sequence[Knock]) -> list[Knock]:
@@ -277,6 +239,10 @@ async def drop_settled(tx: Tx, *, kept: timedelta, limit: int) -> int:
 def _kept(error: str) -> str:
     """Cut an error's text, and take from it what Postgres cannot hold."""
     return error[:500].replace("\0", "?").encode(errors="replace").decode()
+
+
+def _origin(knock: Knock) -> tuple[str, str, bool]:
+    return knock.source, knock.account, knock.livemode
 
 
 def _key(claim: Claim) -> dict[str, object]:

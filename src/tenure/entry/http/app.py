@@ -1,5 +1,6 @@
 """The whole HTTP door: hot paths bare, the rest as a FastAPI application."""
 
+import gc
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -79,10 +80,16 @@ class App:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncGenerator[None]:
-        async with self._open() as world, open_service(world) as service:
-            self._service = app.state.service = service
-            yield
-            self._service = None
+        try:
+            async with self._open() as world, open_service(world) as service:
+                self._service = app.state.service = service
+                gc.collect()
+                gc.freeze()  # what was loaded stays: no request waits while it is gone through
+                yield
+                self._service = None
+        except Exception:  # the server only says that it did not start
+            log.exception("http.ended")
+            raise
 
 
 def with_cors(rest: FastAPI, origins: tuple[str, ...]) -> FastAPI | CORSMiddleware:

@@ -1,11 +1,17 @@
-"""Run the service: Granian serves, our application answers."""
+"""Run the service: uvicorn serves, our application answers."""
 
 import os
 from pathlib import Path
 
+import uvicorn
+
 from tenure.base import log, settings
 from tenure.base.settings import Settings
 from tenure.entry.http.app import App
+
+MAKE = "tenure.entry.http.server:make"
+GRACE = 8  # seconds that requests under way get when we are told to stop
+KEEP_ALIVE = 75  # seconds; longer than the load balancers before us, so that they hang up first
 
 
 def make() -> App:
@@ -17,20 +23,22 @@ def make() -> App:
 
 def run(found: Settings, *, processes: int = 1) -> None:
     """Serve until told to stop; add as many processes as there are cores to spare."""
-    from granian.constants import Interfaces, Loops  # noqa: PLC0415 (the OpenAPI page needs no server)
-    from granian.server import Server  # noqa: PLC0415 (as above)
-
-    Server(
-        "tenure.entry.http.server:make",
-        factory=True,
-        address=found.host,
-        port=found.port,
-        interface=Interfaces.ASGI,
+    uvicorn.run(
+        App(found) if processes == 1 else MAKE,
+        factory=processes > 1,
         workers=processes,
-        loop=Loops.uvloop,
-        websockets=False,
-        log_enabled=False,
+        host=found.host,
+        port=found.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,  # lines of libraries come out in our form
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
         backlog=2048,
-        respawn_failed_workers=True,
-        workers_kill_timeout=10,
-    ).serve()
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )

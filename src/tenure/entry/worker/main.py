@@ -3,9 +3,13 @@
 import asyncio
 import signal
 
+import psycopg
 from procrastinate import App
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import DeleteJobCondition
+from psycopg_pool import PoolTimeout
 
+from tenure.base.db import DatabaseAway
 from tenure.base.log import log
 from tenure.base.settings import Settings
 from tenure.entry.worker.queue import CHORES, make_queue, queue_of
@@ -15,6 +19,7 @@ from tenure.entry.world import World, is_pooled, open_world
 POLL = 1.0  # seconds between two looks at the queue where no NOTIFY reaches us
 GRACE = 5.0  # seconds that a job under way gets when we are told to stop
 STOPS = (signal.SIGTERM, signal.SIGINT)
+AWAY = (ConnectorException, DatabaseAway, psycopg.OperationalError, PoolTimeout)
 
 
 def run(settings: Settings) -> None:
@@ -27,7 +32,11 @@ async def _run(settings: Settings) -> None:
     for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_world(settings) as world:
-        await work(world, stop)
+        working = asyncio.create_task(work(world, stop))
+        await stop.wait()
+        await asyncio.wait({working}, timeout=GRACE + POLL)
+        working.cancel()  # where a database that does not answer holds it up
+        await asyncio.gather(working, return_exceptions=True)
 
 
 async def work(world: World, stop: asyncio.Event) -> None:
@@ -38,7 +47,10 @@ async def work(world: World, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await _take_jobs(world, stop)
-        except Exception:  # noqa: BLE001 (the worker outlives whatever happens to its connections)
+        except AWAY as exc:
+            log.warning("worker.database_away", error=type(exc).__name__)
+            await _pause(stop)
+        except Exception:  # noqa: BLE001 (the worker outlives its bugs, and tells of them)
             log.exception("worker.begins_again")
             await _pause(stop)
 
