@@ -227,8 +227,7 @@ def figures_page() -> str:
         "Each value is the median of several rounds, the spread their least and most; these\n"
         "machines are noisy.\n\n"
         "| what | value | spread | target | baseline, same run | ratio |\n"
-        "|---|---|---|---|---|---|\n"
-        + "".join(_figure(row) for row in found["results"])
+        "|---|---|---|---|---|---|\n" + "".join(_figure(row) for row in found["results"])
     )
 
 

@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +10,6 @@ from tenure.billing.stripe import Stripe
 from tenure.sandbox.stripe.running import Box, running_stripe
 
 from .shop import Shop, merchant_of, new_org, stripe_of
-
-# Stripe's SDK hands httpx its form bodies in the old way; nothing of ours can change that.
-SDKS_OWN = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(SDKS_OWN)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ RUNS_AS_OWNER = """
      WHERE pronamespace = 'tenure'::regnamespace AND prosecdef
        AND r.rolname IN ('tenure_app', 'tenure_reader')
        AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
-       AND proname <> 'keep_knocks'  -- writes events, which belong to no tenant, and gives nothing back
+       AND proname <> 'keep_knocks'  -- takes events in, gives nothing out
     """
 
 

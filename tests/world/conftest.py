@@ -1,5 +1,5 @@
 """The worlds use the shop of the billing tests."""
 
-from tests.billing.conftest import SDKS_OWN, box, shop, started, stripe
+from tests.billing.conftest import box, shop, started, stripe
 
-__all__ = ["SDKS_OWN", "box", "shop", "started", "stripe"]
+__all__ = ["box", "shop", "started", "stripe"]

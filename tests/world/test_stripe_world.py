@@ -27,7 +27,6 @@ from tenure.journal.reconcile import Pace, drain
 from tests.billing.shop import Shop, new_org, new_user
 from tests.billing.truth import assert_equal
 
-from .conftest import SDKS_OWN
 from .merchant import Merchant
 
 LIVES = int(os.environ.get("TENURE_WORLD_LIVES", "25"))
@@ -40,7 +39,6 @@ PACE = Pace(
     patience=timedelta(seconds=5),
 )  # fmt: skip
 LOOKS = ("/v1/customers/", "/v1/subscriptions", "/v1/payment_methods", "/v1/entitlements")
-pytestmark = SDKS_OWN
 
 
 @dataclass(kw_only=True)

@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -7,16 +6,6 @@ from tenure.base.db import Db
 from tenure.sandbox.stripe.running import Box, running_stripe
 from tests.entry.http.house import House, a_house, settings_for
 from tests.identity.clerk_scene import Scene, a_scene
-
-HERE = Path(__file__).parent
-SDKS_OWN = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Stripe's SDK send bodies to httpx in its own way."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(SDKS_OWN)
 
 
 @pytest.fixture(scope="session")

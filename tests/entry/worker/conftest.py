@@ -8,16 +8,6 @@ from tenure.sandbox.stripe.running import Box
 from tests.billing.shop import Shop
 from tests.entry.worker.street import Street, a_shop, a_street, sandboxes
 
-HERE = Path(__file__).parent
-SDKS_OWN = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Stripe's SDK send bodies to httpx in its own way."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(SDKS_OWN)
-
 
 @pytest.fixture(scope="session")
 def outside() -> Iterator[tuple[Box, Running, int]]:

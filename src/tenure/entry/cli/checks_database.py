@@ -119,8 +119,8 @@ def writing(conn: Conn, _settings: Settings) -> Results:
             conn.execute("SET LOCAL ROLE tenure_app")
             conn.execute(
                 """
-                INSERT INTO tenure.inbox (source, livemode, event_id, kind, body)
-                VALUES ('doctor', false, 'doctor', 'doctor', '')
+                SELECT tenure.keep_knocks('doctor', '', false, '{doctor}', '{doctor}', '{NULL}',
+                                          '{NULL}', '{doctor}', '{NULL}', '{""}')
                 """
             )
     except psycopg.Error as exc:

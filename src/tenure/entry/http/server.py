@@ -1,7 +1,9 @@
 """Run the service: uvicorn serves, our application answers."""
 
 import os
+import signal
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -23,6 +25,9 @@ def make() -> App:
 
 def run(found: Settings, *, processes: int = 1) -> None:
     """Serve until told to stop; add as many processes as there are cores to spare."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when it has stopped in peace; being told to is no failure.
+        signal.signal(number, _stopped_in_peace)
     uvicorn.run(
         App(found) if processes == 1 else MAKE,
         factory=processes > 1,
@@ -42,3 +47,7 @@ def run(found: Settings, *, processes: int = 1) -> None:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
+
+
+def _stopped_in_peace(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing more."""

@@ -102,7 +102,6 @@ def test_a_customer_shows_its_subscriptions_only_when_asked(client: stripe.Strip
     assert opened.subscriptions.data[0].id == sub.id
 
 
-@pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # the SDK's way with httpx
 async def test_the_sdk_works_without_blocking_too(box: Box) -> None:
     transport = stripe.HTTPXClient()
     client = stripe.StripeClient(
