@@ -232,3 +232,8 @@ def test_a_direct_address_means_that_the_other_one_is_pooled() -> None:
     assert settings.pooled
     assert settings.listen_url == "host=db dbname=app"
     assert load(COMPLETE).listen_url == COMPLETE["DATABASE_URL"]
+
+
+def test_no_pool_is_so_small_that_the_inbox_has_it_all() -> None:
+    with pytest.raises(BadSettings, match="TENURE_POOL_SIZE"):
+        load({"TENURE_POOL_SIZE": "2"})

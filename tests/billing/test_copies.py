@@ -1,5 +1,6 @@
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tenure.base.db import Tx
 from tenure.billing import copies, store
-from tenure.billing.model import Account, Customer, Profile
+from tenure.billing.model import Account, Customer, PaymentMethod, Profile
 
 from .builders import NOON, ORG, accounts, an_account
 
@@ -117,3 +118,23 @@ async def test_an_owner_has_one_living_customer_and_a_stripe_id_one_owner(tx: Tx
     assert not await store.put_customer(tx, taken)
     await store.put_profile(tx, an_account(profile=None))
     assert await store.put_customer(tx, second)
+
+
+async def test_a_payment_method_that_was_made_anew_under_its_id_is_kept_as_it_is_now(
+    tx: Tx,
+) -> None:
+    await given_customer(tx)
+    method = PaymentMethod(
+        id="pm_1",
+        kind="card",
+        brand=None,
+        last4=None,
+        exp_month=None,
+        exp_year=None,
+        created_at=NOON,
+    )
+    later = replace(method, created_at=NOON + timedelta(days=1))
+
+    for now in (method, later):
+        await put(tx, an_account(payment_methods=(now,)))
+        assert (await kept(tx)).payment_methods == (now,)

@@ -389,3 +389,46 @@ async def open_transactions(db: Db) -> list[object]:
             " AND state_change < clock_timestamp() - interval '150 ms'"
         )
         return list(await cur.fetchall())
+
+
+async def made_at_the_second_try(shop: Shop, owner: Owner) -> str:
+    """Let Stripe save a failure for the first key, and make a customer for the second."""
+    shop.box.fault("cached_500", match="POST /v1/customers")
+    shop.merchant.v1.customers.delete((await shop.customer(owner)).stripe_customer_id)
+    async with shop.db.statement() as tx:
+        await tx.execute("DELETE FROM tenure.stripe_customers")
+    return await given_up_halfway(shop, owner)
+
+
+async def test_a_refused_wish_binds_nobody_though_an_earlier_try_of_it_failed(
+    shop: Shop, org: Owner
+) -> None:
+    """T5: Stripe saved a failure for the first key, and refused the second."""
+    await made_at_the_second_try(shop, org)
+    async with shop.db.statement() as tx:
+        await tx.execute(
+            """
+            UPDATE tenure.customer_intents SET params = params || '{"email": "nobody"}',
+                   idempotency_key = CASE generation WHEN 1 THEN idempotency_key ELSE 'fresh' END
+            """
+        )
+    with pytest.raises(Refused):
+        await shop.desk.ensure(org, Wish(email="nobody"), actor="test")
+
+    made, _ = await shop.desk.ensure(org, WISH, actor="test")
+
+    assert made.email == "ada@example.com"
+
+
+async def test_what_the_writer_adopted_at_a_later_try_is_not_replayed_once_it_is_deleted(
+    shop: Shop, org: Owner
+) -> None:
+    """T4, pain 17: the first key failed, and the second's maker died before it was kept."""
+    orphan = await made_at_the_second_try(shop, org)
+    await shop.work(orphan)
+    shop.merchant.v1.customers.delete(orphan)
+    await shop.work(orphan)
+
+    made = await shop.customer(org)
+
+    assert made_at_stripe(shop) == [made.stripe_customer_id]

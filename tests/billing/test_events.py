@@ -235,3 +235,15 @@ def test_what_stripes_sdk_reads_as_an_event_is_one_to_us() -> None:
     event = sdk.Event.construct_from(json.loads(raw), "sk_test")
 
     assert read(raw).event_id == event.id
+
+
+async def test_a_card_that_was_taken_away_knocks_for_whom_it_belonged_to(shop: Shop) -> None:
+    """B5: its `customer` is null by then; the event tells what it was before."""
+    customer = shop.merchant.v1.customers.create({}).id
+    card = shop.merchant.v1.payment_methods.attach("pm_card_visa", {"customer": customer}).id
+    shop.merchant.v1.payment_methods.detach(card)
+
+    (event,) = await shop.stripe.all("/v1/events", type="payment_method.detached")
+
+    assert event["data"]["object"]["customer"] is None
+    assert read(msgspec.json.encode(event)).subject == Subject(CUSTOMER, customer)

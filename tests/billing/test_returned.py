@@ -134,3 +134,42 @@ async def test_where_stripe_cannot_even_tell_of_the_session_it_is_stripes_troubl
 
     with pytest.raises(StripeBusy):
         await come_back(shop, session)
+
+
+async def test_who_comes_back_long_after_is_not_kept_waiting(shop: Shop, org: Owner) -> None:
+    """What was bought has ended, and something else runs: nothing is left to wait for."""
+    session = await bought(shop, org)
+    first = (await come_back(shop, session)).subscription
+    assert first
+    shop.merchant.v1.subscriptions.cancel(first.id)
+    found = await shop.living(org)
+    assert found
+    shop.give_card(found.stripe_customer_id)
+    shop.subscribe(found.stripe_customer_id)
+    await shop.work(found.stripe_customer_id)
+    shop.box.control("DELETE", "/requests")
+
+    purchase = await come_back(shop, session)
+
+    assert purchase.state is State.READY
+    assert purchase.subscription
+    assert purchase.subscription.status is Status.CANCELED
+    assert shop.box.requests() == {"GET /v1/checkout/sessions/{id}": 1}
+
+
+async def test_who_has_another_subscription_waits_as_calmly_as_others(
+    shop: Shop, org: Owner
+) -> None:
+    session = await shop.till.open(org, shop.order(), WISH, actor="test")
+    customer = session.customer.stripe_customer_id
+    shop.give_card(customer)
+    shop.subscribe(customer)
+    await shop.work(customer)
+    shop.box.pay(session.url, "works")
+    shop.box.fault("429", match="GET /v1/subscriptions", count=-1)
+    shop.box.control("DELETE", "/requests")
+
+    purchase = await come_back(shop, session.id, wait=timedelta(seconds=1))
+
+    assert purchase.state is State.PROCESSING
+    assert shop.asked("GET /v1/customers/{id}") <= 5

@@ -182,8 +182,8 @@ def test_no_difference_goes_without_words(
         st.sampled_from(["profile", "subscriptions", "entitlements", "payment_methods"])
     )
     after = replace(before, **{part: getattr(other, part)})
-    if before.profile is None:
-        return  # a deleted customer has no more story, and never comes back
+    if before.profile is None and part == "profile":
+        return  # a deleted customer never comes back
 
     assert bool(rules.story(before, after)) == (without_time(before) != without_time(after))
 
@@ -234,6 +234,16 @@ def test_each_turn_of_a_subscription_has_its_own_words() -> None:
     assert told([sub], [replace(sub, collection_paused=True)]) == ["subscription.collection_paused"]
     assert told([late], [replace(late, past_due_since=None)]) == ["subscription.updated"]
     assert told([sub], []) == ["subscription.gone"]
+
+
+def test_what_ends_with_a_deleted_customer_is_told_beside_it() -> None:
+    """A4: the gate closes here, so the log must say why."""
+    ended = replace(a_subscription(), status=Status.CANCELED)
+    before = an_account(subscriptions=(a_subscription(),))
+    after = an_account(profile=None, subscriptions=(ended,))
+
+    words = [action for action, _ in rules.story(before, after)]
+    assert words == ["customer.deleted", "subscription.status_changed"]
 
 
 def test_a_second_live_subscription_is_told_once() -> None:

@@ -113,3 +113,50 @@ async def test_copies_of_the_other_mode_are_left_to_its_own_process(shop: Shop, 
 
     async with shop.other(secret_key="sk_live_sandbox") as live:
         assert await sweep.look_again(live.db, live.stripe, after=timedelta(0)) == 0
+
+
+async def test_after_a_long_pause_the_sweep_goes_back_to_where_the_last_one_began(
+    shop: Shop, org: Owner, clock: StoppedClock
+) -> None:
+    """T8: the worker was down for days, and what came meanwhile is lost."""
+    customer = await shop.kept_customer(org)
+    told = await shop.stripe.all("/v1/events")
+    clock.at += timedelta(seconds=max(e["created"] for e in told) - clock.at.timestamp())
+    await swept(shop)
+    shop.subscribe(customer)
+    clock.at += timedelta(days=2)
+
+    assert await swept(shop) > 0
+
+    await shop.work()
+    await assert_equal(shop, customer)
+
+
+async def test_copies_that_stripe_does_not_know_take_nobodys_turn(
+    shop: Shop, org: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "STALE_AT_ONCE", 1)
+    lost = await shop.kept_customer(await new_org(shop.db, 2))
+    known = await shop.kept_customer(org)
+    async with shop.db.statement() as tx:
+        await tx.execute(
+            """
+            UPDATE tenure.stripe_customers
+               SET synced_at = '2020-01-01', updated_at = CASE stripe_customer_id
+                       WHEN %(lost)s THEN '2020-01-01'::timestamptz ELSE '2021-01-01' END,
+                   stripe_customer_id = CASE stripe_customer_id
+                       WHEN %(lost)s THEN 'cus_gone' ELSE stripe_customer_id END
+            """,
+            {"lost": lost},
+        )
+
+    for _ in range(2):
+        assert await sweep.look_again(shop.db, shop.stripe, after=timedelta(days=365 * 3)) == 1
+        await shop.work()
+
+    (row,) = await shop.rows(
+        "SELECT synced_at > '2020-01-01' AS looked_at FROM tenure.stripe_customers"
+        " WHERE stripe_customer_id = %s",
+        known,
+    )
+    assert row["looked_at"]

@@ -1,5 +1,6 @@
 """The gate's decision, held to its table and its laws."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -128,6 +129,18 @@ def test_no_member_passes_nothing(needs: Needs) -> None:
     decision = decided(some_facts(role=None), needs)
 
     assert (decision.allowed, decision.reason) == (False, Reason.NOT_A_MEMBER)
+
+
+def test_observing_lets_pass_what_it_names_but_never_where_money_is_spent() -> None:
+    """M3: `always` is refused also while the gate observes; a stranger is refused anyway."""
+    observing, buying = replace(POLICY, observe=True), Needs(roles=frozenset({"admin"}))
+    watched = decide(some_facts(), buying, NOW, observing)
+    kept = decide(some_facts(), replace(buying, always=True), NOW, observing)
+    stranger = decide(some_facts(role=None), ANY_MEMBER, NOW, observing)
+
+    assert (watched.allowed, watched.enforced, watched.reason) == (True, False, Reason.ROLE)
+    assert (kept.allowed, kept.reason) == (False, Reason.ROLE)
+    assert (stranger.allowed, stranger.reason) == (False, Reason.NOT_A_MEMBER)
 
 
 def test_a_role_is_one_of_those_named() -> None:

@@ -9,7 +9,7 @@ from tenure.base.clock import StoppedClock
 from tenure.identity import errors
 from tenure.identity.claims import Claims
 from tenure.identity.keys import KeyAddress, Pem
-from tenure.identity.session import Verifier, bearer, clerk, clerk_frontend_api
+from tenure.identity.session import Verifier, bearer, clerk
 from tests.identity.clerk_scene import START, Scene, a_scene
 
 NOW = START.timestamp()
@@ -276,20 +276,6 @@ def test_a_request_without_a_bearer_token_has_no_token(header: str | None) -> No
 @pytest.mark.parametrize("header", ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c "])
 def test_the_scheme_is_read_in_any_case(header: str) -> None:
     assert bearer(header) == "a.b.c"
-
-
-def test_a_publishable_key_spells_the_frontend_api(scene: Scene) -> None:
-    assert clerk_frontend_api(scene.clerk.publishable_key) == scene.clerk.url
-    assert clerk_frontend_api("pk_live_Y2xlcmsuZXhhbXBsZS5jb20k") == "https://clerk.example.com"
-    for wrong in (
-        "",
-        "pk_test_",
-        "pk_test_!!!",
-        "sk_test_Y2xlcmsuZXhhbXBsZS5jb20k",
-        "pk_test_YWJj",
-    ):
-        with pytest.raises(errors.BadKey):
-            clerk_frontend_api(wrong)
 
 
 def test_a_secret_key_never_shows_in_an_issuer() -> None:

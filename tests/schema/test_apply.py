@@ -1,12 +1,14 @@
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tenure.schema import apply, changes
+from tenure.schema import apply, changes, check
 from tenure.schema.apply import (
     AnotherRunner,
     CannotLook,
@@ -130,6 +132,37 @@ def test_a_database_ahead_of_us_is_not_taken_back(empty: str) -> None:
     assert state.ahead == (2,)
     with pytest.raises(DatabaseAhead, match="2"):
         apply.back(empty, [change(1, NOTES)], to=0)
+
+
+HOSTED = "tenure_test_hosted"
+# What CREATE ROLE gives to a maker who is no superuser: on Postgres 16 and newer not even SET ROLE.
+MADE_BY_IT = "GRANT tenure_owner, tenure_app, tenure_worker, tenure_reader TO {} WITH "
+
+
+@pytest.fixture
+def hosted(admin: str, empty: str, template: str) -> Iterator[str]:
+    """The role that a hosted database gives its customer: it owns the database, and no more."""
+    del template  # the four roles are there
+    name, database = sql.Identifier(HOSTED), sql.Identifier("tenure_empty")
+    with psycopg.connect(admin, autocommit=True) as conn:
+        options = "ADMIN TRUE, INHERIT FALSE, SET FALSE"
+        if conn.info.server_version < 160_000:
+            options = "ADMIN OPTION"
+        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'hosted'").format(name))
+        conn.execute(sql.SQL(MADE_BY_IT).format(name) + sql.SQL(options))
+        conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, name))
+        yield make_conninfo(empty, user=HOSTED, password="hosted")
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+        conn.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+def test_the_owner_of_a_hosted_database_needs_no_superuser(hosted: str) -> None:
+    """S1: up, checked, back and up again, on Postgres 16 and newer too."""
+    assert not apply.apply(hosted, changes.load()).pending
+    assert check.check(hosted, changes.load()).is_whole
+    assert not apply.back(hosted, changes.load(), to=0).applied
+    assert not apply.apply(hosted, changes.load()).pending
 
 
 def test_a_role_without_rights_is_told_plainly(admin: str, empty: str) -> None:

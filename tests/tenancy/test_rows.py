@@ -314,6 +314,20 @@ def test_a_request_reads_no_events(conn: Conn, role: str, column: str) -> None:
     assert asked.fetchone() == {"may": False}
 
 
+@pytest.mark.parametrize("column", ["last_error", "fence", "settled_seq", "lease_until"])
+@EVERY_ROLE
+def test_a_request_marks_subjects_and_no_more(conn: Conn, role: str, column: str) -> None:
+    """A10: subjects are everybody's: a scoped role cannot settle one, nor take its lease."""
+    may = conn.execute(
+        """
+        SELECT has_column_privilege(%(role)s, 'tenure.subjects', %(column)s, 'UPDATE') AS change,
+               has_column_privilege(%(role)s, 'tenure.subjects', 'last_error', 'SELECT') AS read
+        """,
+        {"role": role, "column": column},
+    )
+    assert may.fetchone() == {"change": False, "read": False}
+
+
 def test_a_request_sees_the_head_of_its_own_chains_only(conn: Conn) -> None:
     """A10: how busy others are is nobody's business."""
     enter(conn, "tenure_app", A, ADA)

@@ -7,15 +7,19 @@ SET LOCAL statement_timeout = '10s';
 
 DO $$
 DECLARE
-    wanted text;
+    wanted  text;
+    is_new  boolean := current_setting('server_version_num')::integer >= 160000;
+    may_act text    := CASE WHEN is_new THEN 'SET' ELSE 'MEMBER' END;
+    options text    := CASE WHEN is_new THEN 'WITH INHERIT TRUE, SET TRUE' ELSE '' END;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['tenure_owner', 'tenure_app', 'tenure_worker', 'tenure_reader'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
         END IF;
-        -- Without superuser (a hosted database) we may act as a role only as its member.
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
-            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        -- Without superuser (a hosted database) we may act as a role only as its member; and since
+        -- Postgres 16 whoever makes a role may grant it, but neither act as it nor use its rights.
+        IF NOT (pg_has_role(current_user, wanted, may_act) AND pg_has_role(current_user, wanted, 'USAGE')) THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER %s', wanted, options);
         END IF;
     END LOOP;
 END $$;

@@ -137,6 +137,13 @@ CREATE TABLE tenure.leases (
 );
 COMMENT ON TABLE tenure.leases IS 'Who does something that only one may do at a time, and until when';
 
+CREATE TABLE tenure.sweeps (
+    source  text        PRIMARY KEY,
+    reached timestamptz NOT NULL
+);
+COMMENT ON TABLE  tenure.sweeps IS 'How far each list of events was read; a longer pause is caught up with';
+COMMENT ON COLUMN tenure.sweeps.reached IS 'When the newest sweep that came to its end began';
+
 ALTER TABLE tenure.audit_log   ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenure.audit_heads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenure.news        ENABLE ROW LEVEL SECURITY;
@@ -152,10 +159,12 @@ CREATE POLICY news_worker        ON tenure.news        TO tenure_worker USING (t
 
 REVOKE ALL ON FUNCTION tenure.audit_digest, tenure.audit_link, tenure.audit_refuse FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tenure.audit_digest TO tenure_app, tenure_worker, tenure_reader;
-GRANT SELECT, INSERT, UPDATE ON tenure.subjects TO tenure_app;  -- to mark
+-- To mark, and nothing else: subjects are everybody's, and so are their errors and their fences.
+GRANT SELECT (kind, id, dirty_seq), INSERT (kind, id), UPDATE (dirty_seq, marked_at)
+   ON tenure.subjects TO tenure_app;
 GRANT SELECT, INSERT ON tenure.audit_log, tenure.news TO tenure_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenure.inbox, tenure.subjects, tenure.news, tenure.budgets,
-    tenure.leases TO tenure_worker;
+    tenure.leases, tenure.sweeps TO tenure_worker;
 GRANT SELECT, INSERT ON tenure.audit_log TO tenure_worker;
 GRANT SELECT ON tenure.audit_heads TO tenure_app, tenure_worker, tenure_reader;
 GRANT SELECT ON tenure.audit_log TO tenure_reader;

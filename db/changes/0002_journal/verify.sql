@@ -10,6 +10,7 @@ BEGIN
     PERFORM topic, org_id, user_id, payload, sent_at FROM tenure.news LIMIT 0;
     PERFORM name, next_free FROM tenure.budgets LIMIT 0;
     PERFORM name, holder, until FROM tenure.leases LIMIT 0;
+    PERFORM source, reached FROM tenure.sweeps LIMIT 0;
     ASSERT (SELECT bool_and(relrowsecurity) FROM pg_class
              WHERE oid IN ('tenure.audit_log'::regclass, 'tenure.audit_heads'::regclass,
                            'tenure.news'::regclass)),

@@ -34,7 +34,14 @@ SECRET_TEXT = re.compile(
     """,
     re.VERBOSE,
 )
-QUIET = ("httpx", "httpcore", "stripe", "asyncio")  # they tell of every call; we tell what it meant
+QUIET = (
+    "httpx",
+    "httpcore",
+    "stripe",
+    "asyncio",
+    "procrastinate",
+    "uvicorn",
+)  # they tell of every call; we tell what it meant
 
 _Event = MutableMapping[str, Any]
 

@@ -179,20 +179,20 @@ class Settings:
         pattern(r"sk_\w+", "must begin with sk_"),
         secret=True,
         example="sk_example",
-        help="WorkOS's API key.",
+        help="WorkOS's API key. Checked, and not used yet.",
     )
     workos_client_id: str = _workos(
         "WORKOS_CLIENT_ID",
         pattern(r"client_\w+", "must begin with client_"),
         example="client_example",
-        help="WorkOS's client id: it names the issuer of access tokens.",
+        help="WorkOS's client id: it names the issuer of access tokens. Checked, and not used yet.",
     )
     workos_webhook_secret: str = _workos(
         "WORKOS_WEBHOOK_SECRET",
         text,
         secret=True,
         example="example",
-        help="The signing secret of WorkOS's webhook endpoint.",
+        help="The signing secret of WorkOS's webhook endpoint. Checked, and not used yet.",
     )
     workos_api_base: str = _workos(
         "WORKOS_API_BASE",
@@ -205,28 +205,30 @@ class Settings:
         "SUPABASE_URL",
         web_address,
         example="https://abcdefgh.supabase.co",
-        help="The Supabase project's address.",
+        help="The Supabase project's address. Checked, and not used yet.",
     )
     supabase_service_role_key: str = _supabase(
         "SUPABASE_SERVICE_ROLE_KEY",
         supabase_key("service_role", "sb_secret_"),
         secret=True,
         example="sb_secret_example",
-        help="The key that passes row-level security; never given to a browser.",
+        help="The key that passes row-level security; never given to a browser. "
+        "Checked, and not used yet.",
     )
     supabase_anon_key: str = _supabase(
         "SUPABASE_ANON_KEY",
         supabase_key("anon", "sb_publishable_"),
         secret=True,
         example="sb_publishable_example",
-        help="The key that row-level security applies to.",
+        help="The key that row-level security applies to. Checked, and not used yet.",
     )
     supabase_jwt_secret: str = _supabase(
         "SUPABASE_JWT_SECRET",
         text,
         secret=True,
         example="example",
-        help="The shared secret of Supabase Auth tokens, in projects that still sign with one.",
+        help="The shared secret of Supabase Auth tokens, in projects that still sign with one. "
+        "Checked, and not used yet.",
     )
     cors_origins: tuple[str, ...] = _browsers(
         "CORS_ORIGINS",
@@ -280,10 +282,10 @@ class Settings:
     )
     pool_size: int = _service(
         "TENURE_POOL_SIZE",
-        whole(1, 500),
+        whole(4, 500),
         default="10",
         example="20",
-        help="Connections to Postgres that one process may hold.",
+        help="Connections to Postgres that one process may hold; two are the inbox's own.",
     )
     grace: timedelta = _policy(
         "TENURE_PAST_DUE_GRACE_DAYS",

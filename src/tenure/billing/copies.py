@@ -226,7 +226,7 @@ async def _put_payment_methods(
                    stripe_customer_id = excluded.stripe_customer_id, org_id = excluded.org_id,
                    user_id = excluded.user_id, kind = excluded.kind, brand = excluded.brand,
                    last4 = excluded.last4, exp_month = excluded.exp_month,
-                   exp_year = excluded.exp_year
+                   exp_year = excluded.exp_year, created_at = excluded.created_at
             """,
             [
                 {

@@ -24,6 +24,7 @@ class _Object(msgspec.Struct):
 
 class _Data(msgspec.Struct):
     object: _Object | None = None
+    previous_attributes: _Object | None = None
 
 
 class _Event(msgspec.Struct):
@@ -83,12 +84,18 @@ def _customer_of(event: _Event) -> str | None:
     if about is None:
         return None
     is_customer = about.object == "customer" or about.type == "customer"  # whatever they hold
-    found = about.id if is_customer else about.customer
+    found = about.id if is_customer else about.customer or _left_by(event)
     if isinstance(found, dict):
         found = found.get("id")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] (outside data)
     if isinstance(found, str) and found.startswith("cus_") and "\x00" not in found:
         return found[:LONGEST]
     return None
+
+
+def _left_by(event: _Event) -> Any:  # noqa: ANN401 (outside data)
+    """Read whom an object belonged to until now: a detached card names nobody any more."""
+    before = event.data.previous_attributes if event.data else None
+    return before.customer if before else None
 
 
 def _is_name(text: str) -> bool:

@@ -70,12 +70,18 @@ def subscription(raw: Raw, open_invoices: Sequence[Raw] = ()) -> Subscription:
 
 def _unpaid_since(raw: Raw, open_invoices: Sequence[Raw]) -> datetime | None:
     """Find when the oldest invoice that is still unpaid was asked for: grace counts from there."""
-    since = [
-        _part(invoice, "status_transitions").get("finalized_at") or invoice["created"]
-        for invoice in open_invoices
-        if _subscription_of(invoice) == raw["id"] and invoice.get("attempt_count", 0) > 0
+    mine = [
+        _asked_at(invoice) for invoice in open_invoices if _subscription_of(invoice) == raw["id"]
     ]
+    since = [at for at in mine if at is not None]
     return moment(min(since)) if since else None
+
+
+def _asked_at(invoice: Raw) -> int | None:
+    """Say when an invoice was to be paid: at once by a card, until its due date by a transfer."""
+    if invoice.get("attempt_count", 0) > 0:
+        return _part(invoice, "status_transitions").get("finalized_at") or invoice["created"]
+    return invoice.get("due_date")  # nobody tries to collect it
 
 
 def _subscription_of(invoice: Raw) -> str | None:

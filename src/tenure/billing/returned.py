@@ -7,9 +7,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from tenure.base.db import Db
-from tenure.billing import copies, rules, store
+from tenure.billing import copies, store
 from tenure.billing.errors import NoSuchObject, UnknownSession
-from tenure.billing.model import CUSTOMER, Subscription
+from tenure.billing.model import CUSTOMER, Status, Subscription
 from tenure.billing.projection import Raw
 from tenure.billing.sync import Customers
 from tenure.journal import reconcile
@@ -64,25 +64,32 @@ async def _wait_for(
 ) -> Purchase:
     subject = Subject(CUSTOMER, session["customer"])
     ends = time.monotonic() + wait.total_seconds()
-    while True:
-        async with db.statement() as tx:
-            rows = await copies.list_subscriptions(tx, subject.id)
-        bought = [s for s in rows if s.id == session.get("subscription")]
-        if bought and bought[0].is_live:
-            return Purchase(state=State.READY, subscription=bought[0])
-        if time.monotonic() > ends:
-            return Purchase(state=State.PROCESSING, subscription=rules.chosen(bought))
+    while not _is_settled(bought := await _bought(db, session)) and time.monotonic() <= ends:
         await _look_now(db, customers, subject, lease)
+        bought = await _bought(db, session)
+        if not _is_settled(bought):  # leave Stripe, or the worker, a moment
+            await asyncio.sleep(ASK_AGAIN)
+    if bought is None or not _is_settled(bought):
+        return Purchase(state=State.PROCESSING, subscription=bought)
+    never_paid = bought.status is Status.INCOMPLETE_EXPIRED
+    return Purchase(state=State.EXPIRED if never_paid else State.READY, subscription=bought)
+
+
+def _is_settled(bought: Subscription | None) -> bool:
+    """Say whether its payment is decided; it may have ended since, where she comes back late."""
+    return bought is not None and bought.status is not Status.INCOMPLETE
+
+
+async def _bought(db: Db, session: Raw) -> Subscription | None:
+    async with db.statement() as tx:
+        rows = await copies.list_subscriptions(tx, session["customer"])
+    return next((s for s in rows if s.id == session.get("subscription")), None)
 
 
 async def _look_now(db: Db, customers: Customers, subject: Subject, lease: timedelta) -> None:
-    """Look at once, unless the worker is doing just that; and leave Stripe a moment afterwards."""
+    """Look at once, unless the worker is doing just that."""
     async with db.statement() as tx:
         claim = await journal.take_one(tx, subject, lease=lease)
     if claim is not None:
         pace = Pace(lease=lease, pause=timedelta(0))
         await reconcile.reconcile(db, customers, claim, pace, customers.ids)  # a failure is put off
-    async with db.statement() as tx:
-        known = await copies.list_subscriptions(tx, subject.id)
-    if not any(s.is_live for s in known):
-        await asyncio.sleep(ASK_AGAIN)

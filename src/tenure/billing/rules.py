@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +47,19 @@ def chosen(subscriptions: Iterable[Subscription]) -> Subscription | None:
     return ranked[0] if ranked else None
 
 
+def late_since(
+    subscription: Subscription, kept: Iterable[Subscription], looked_at: datetime
+) -> Subscription:
+    """Give a late subscription a beginning that stands still, where no open invoice names one.
+
+    Promise: the same beginning at every look, so that the grace ends.
+    """
+    if subscription.status is not Status.PAST_DUE or subscription.past_due_since:
+        return subscription
+    known = (s.past_due_since for s in kept if s.id == subscription.id)
+    return replace(subscription, past_due_since=next(filter(None, known), looked_at))
+
+
 def idempotency_key(owner: Owner, *, livemode: bool, generation: int, params: Raw) -> str:
     """Name a creation, so that Stripe sees every retry of it as the same request."""
     named = ["customer", str(owner), livemode, generation, params]
@@ -57,6 +70,12 @@ def idempotency_key(owner: Owner, *, livemode: bool, generation: int, params: Ra
 def is_key_fresh(created_at: datetime, now: datetime) -> bool:
     """Say whether Stripe still remembers a key of that age."""
     return now - created_at < KEY_LIVES
+
+
+def generation_of(metadata: Mapping[str, str]) -> int:
+    """Read at which try a Stripe customer was made; 0 where it does not say."""
+    text = metadata.get("tenure_generation", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 (digits of our column)
 
 
 def is_ours(customer: Raw, owner: Owner, generation: int) -> bool:
@@ -86,15 +105,18 @@ def story(before: Account | None, after: Account) -> list[Change]:
 
     Promise: no difference, no words; any difference, some words; the same one, the same words.
     """
-    if after.profile is None:
-        return [("customer.deleted", {})] if before is None or before.profile else []
-    told: list[Change] = []
-    if before is not None and before.profile is not None:
-        told += _fields("customer.updated", before.profile, after.profile)
+    told = _profile_story(before, after.profile)
     told += _subscriptions(before.subscriptions if before else (), after.subscriptions)
     told += _entitlements(before.entitlements if before else (), after.entitlements)
     told += _payment_methods(before.payment_methods if before else (), after.payment_methods)
     return told
+
+
+def _profile_story(before: Account | None, new: Profile | None) -> list[Change]:
+    old = before.profile if before else None
+    if new is None:
+        return [("customer.deleted", {})] if before is None or old else []
+    return _fields("customer.updated", old, new) if old else []
 
 
 def _subscriptions(before: Sequence[Subscription], after: Sequence[Subscription]) -> list[Change]:

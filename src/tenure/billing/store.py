@@ -1,5 +1,6 @@
 """SQL of the customer mapping and of customer intents."""
 
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import DictRow
@@ -91,17 +92,16 @@ async def put_profile(tx: Tx, account: Account) -> None:
     )
 
 
-async def put_missing(tx: Tx, stripe_customer_id: str, *, why: str) -> bool:
-    """Note that Stripe does not know a customer of ours; False when that is known already."""
-    cur = await tx.execute(
+async def put_missing(tx: Tx, stripe_customer_id: str, *, why: str, at: datetime) -> None:
+    """Note that Stripe does not know a customer of ours, and when it said so."""
+    await tx.execute(
         """
         UPDATE tenure.stripe_customers
-           SET sync_status = 'missing', sync_error = %s, updated_at = clock_timestamp()
-         WHERE stripe_customer_id = %s AND sync_status <> 'missing'
+           SET sync_status = 'missing', sync_error = %s, updated_at = %s
+         WHERE stripe_customer_id = %s
         """,
-        (why, stripe_customer_id),
+        (why, at, stripe_customer_id),
     )
-    return cur.rowcount == 1
 
 
 async def put_intent(tx: Tx, intent: Intent) -> Intent:
@@ -144,8 +144,20 @@ async def get_intent(tx: Tx, owner: Owner, *, livemode: bool) -> Intent | None:
 
 
 async def drop_intent(tx: Tx, intent: Intent) -> None:
-    """Forget an intent that Stripe refused."""
-    await tx.execute("DELETE FROM tenure.customer_intents WHERE id = %s", (intent.id,))
+    """Forget an intent that Stripe refused, and those before it: they hold the same wish."""
+    await tx.execute(
+        """
+        DELETE FROM tenure.customer_intents
+         WHERE (org_id = %(org)s OR user_id = %(user)s) AND livemode = %(livemode)s
+           AND generation <= %(generation)s
+        """,
+        {
+            "org": intent.owner.org_id,
+            "user": intent.owner.user_id,
+            "livemode": intent.livemode,
+            "generation": intent.generation,
+        },
+    )
 
 
 async def last_generation(tx: Tx, owner: Owner, *, livemode: bool) -> int:
@@ -167,8 +179,8 @@ async def list_stale(tx: Tx, *, seconds: float, livemode: bool, limit: int) -> l
         """
         SELECT stripe_customer_id FROM tenure.stripe_customers
          WHERE deleted_at IS NULL AND livemode = %s
-           AND coalesce(synced_at, '-infinity') < clock_timestamp() - make_interval(secs => %s)
-         ORDER BY synced_at NULLS FIRST LIMIT %s
+           AND updated_at < clock_timestamp() - make_interval(secs => %s)
+         ORDER BY updated_at LIMIT %s
         """,
         (livemode, seconds, limit),
     )

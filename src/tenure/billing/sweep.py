@@ -13,6 +13,7 @@ from tenure.journal import store as journal
 from tenure.journal.model import Knock, Subject
 
 OVERLAP = timedelta(minutes=10)  # Stripe's list of events lags behind
+LISTED = timedelta(days=30)  # Stripe lists no older events
 BATCH = 100
 STALE_AT_ONCE = 500
 
@@ -20,9 +21,14 @@ STALE_AT_ONCE = 500
 async def sweep(db: Db, stripe: Stripe, clock: Clock, *, every: timedelta) -> int:
     """Bring what was lost through the same door as everything else; say how many looked lost.
 
-    Run it `every` so often: each run reads twice that span of events, so one run may fail.
+    Run it `every` so often. Each run reads twice that span of events, and all since the last one
+    that came to its end: so runs may fail, and workers may be down for days.
     """
-    since = clock.now() - 2 * every - OVERLAP
+    began = clock.now()
+    source = f"stripe:{'live' if stripe.livemode else 'test'}"
+    async with db.statement() as tx:
+        last = await journal.last_sweep(tx, source) or began
+    since = max(min(began - 2 * every, last) - OVERLAP, began - LISTED)
     lost = 0
     batch: list[Knock] = []
     async for event in stripe.pages("/v1/events", created={"gte": int(since.timestamp())}):
@@ -30,7 +36,10 @@ async def sweep(db: Db, stripe: Stripe, clock: Clock, *, every: timedelta) -> in
         if len(batch) == BATCH:
             lost += await _keep(db, batch)
             batch = []
-    return lost + await _keep(db, batch) if batch else lost
+    lost += await _keep(db, batch) if batch else 0
+    async with db.statement() as tx:
+        await journal.put_sweep(tx, source, reached=began)
+    return lost
 
 
 async def look_again(db: Db, stripe: Stripe, *, after: timedelta) -> int:

@@ -47,7 +47,8 @@ class Customers:
             seen = await self.stripe.look_at(subject.id)
         except NoSuchObject as exc:
             return Missing(stripe_customer_id=subject.id, mixed_up=bool(exc.facts.get("mixed_up")))
-        seen = await self._confirm(seen, await self._kept(subject.id))
+        kept = await self._rows(subject.id)
+        seen = await self._confirm(seen, {s.id for s in kept})
         account = projection.project(
             seen.customer,
             subscriptions=seen.subscriptions,
@@ -57,7 +58,9 @@ class Customers:
             looked_at=looked_at,
             livemode=self.stripe.livemode,
         )
-        return account if account.profile else _ended(account, await self._rows(subject.id))
+        late = tuple(rules.late_since(s, kept, looked_at) for s in account.subscriptions)
+        account = replace(account, subscriptions=late)
+        return account if account.profile else _ended(account, kept)
 
     async def write(self, tx: Tx, claim: Claim, seen: Account | Missing) -> None:
         """Write the difference with its audit lines and its news."""
@@ -101,7 +104,10 @@ class Customers:
             profile,
             stripe_customer_id=seen.stripe_customer_id,
             livemode=seen.livemode,
-            generation=1 + await store.last_generation(tx, owner, livemode=seen.livemode),
+            generation=max(
+                1 + await store.last_generation(tx, owner, livemode=seen.livemode),
+                rules.generation_of(profile.metadata),  # or its key would be sent again
+            ),
             at=seen.looked_at,
         )
         if not await store.put_customer(tx, made):
@@ -114,7 +120,8 @@ class Customers:
         if customer is None:
             return
         why = "it is in Stripe's other mode" if seen.mixed_up else "Stripe does not know it"
-        if await store.put_missing(tx, seen.stripe_customer_id, why=why):
+        await store.put_missing(tx, seen.stripe_customer_id, why=why, at=self.clock.now())
+        if customer.sync_status != "missing":
             entry = _entry(
                 customer.owner, self.clock.now(), "customer.missing", seen.stripe_customer_id
             )
@@ -127,9 +134,6 @@ class Customers:
         mine = seen.customer["id"]
         found = tuple(s for s in asked if s is not None and s["customer"] == mine)
         return replace(seen, subscriptions=seen.subscriptions + found)
-
-    async def _kept(self, stripe_customer_id: str) -> set[str]:
-        return {s.id for s in await self._rows(stripe_customer_id)}
 
     async def _rows(self, stripe_customer_id: str) -> tuple[Subscription, ...]:
         async with self.db.statement() as tx:

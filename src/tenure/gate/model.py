@@ -66,6 +66,7 @@ class Needs:
     roles: frozenset[str] = NOTHING  # one of them; empty: any member
     features: frozenset[str] = NOTHING  # all of them
     personal: bool = False  # who acts for herself, without an organization, needs no role
+    always: bool = False  # refused also while the gate observes: where money is spent
 
 
 ANY_MEMBER = Needs(subscription=False)

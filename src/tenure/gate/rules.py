@@ -50,7 +50,7 @@ def decide(facts: Facts, needs: Needs, now: datetime, policy: Policy) -> Decisio
         )
     passed = _subscription(facts, now, policy) if needs.subscription else _not_asked(facts)
     answer = (_rbac(facts, needs) or passed) if passed.allowed else passed
-    if policy.observe and not answer.allowed:
+    if policy.observe and not (answer.allowed or needs.always):
         return replace(answer, allowed=True, enforced=False)
     return answer
 

@@ -33,6 +33,7 @@ async def watching(url: str, cache: FactsCache) -> AsyncGenerator[None]:
 
 
 async def _watch(url: str, cache: FactsCache) -> None:
+    told = ""  # what was last said of being deaf: once, not every second
     while True:
         pause = AGAIN
         try:
@@ -41,11 +42,15 @@ async def _watch(url: str, cache: FactsCache) -> None:
                     await _listen(conn, cache)
                 await conn.execute("UNLISTEN *")  # a pooler hands this session on to others
                 pause = AGAIN_POOLED
-            log.warning("gate.watch.deaf", hint="Set DATABASE_DIRECT_URL: a pooler hides NOTIFY.")
+            why = "a pooler hides NOTIFY: set DATABASE_DIRECT_URL"
         except psycopg.Error as exc:
-            log.warning("gate.watch.deaf", error=type(exc).__name__)
+            why = type(exc).__name__
         except Exception:  # noqa: BLE001 (a bug must not leave us deaf until the process ends)
             log.exception("gate.watch.broke")
+            why = "a bug"
+        if why != told:
+            log.warning("gate.watch.deaf", why=why)
+            told = why
         cache.hears(news=False)
         await asyncio.sleep(pause)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import httpx
 import jwt
@@ -29,7 +28,6 @@ MAX_TOKEN = 16 * 1024  # characters
 MAX_LEEWAY = timedelta(seconds=10)
 MAX_RECALL = timedelta(minutes=5)  # a long-lived token has its signature checked again after this
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64"})
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _jws = jwt.PyJWS()
 
@@ -74,24 +72,6 @@ def clerk(
         audiences=frozenset(audiences),
         max_lifetime=max_lifetime,
     )
-
-
-def clerk_frontend_api(publishable_key: str) -> str:
-    """Read the Frontend API URL out of a publishable key (`pk_test_…`, `pk_live_…`).
-
-    Clerk always serves https; a loopback host is the sandbox, which cannot.
-    Errors: BadKey.
-    """
-    kind, _, encoded = publishable_key.strip().rpartition("_")
-    try:
-        padded = encoded + "=" * (-len(encoded) % 4)
-        host = base64.b64decode(padded, validate=True).decode("ascii")
-        local = urlsplit(f"//{host}").hostname in LOOPBACK
-    except (binascii.Error, UnicodeError, ValueError) as exc:
-        raise BadKey("the Clerk publishable key is malformed") from exc
-    if kind not in {"pk_test", "pk_live"} or not host.endswith("$") or len(host) < 2:  # noqa: PLR2004 (a host and its mark)
-        raise BadKey("the Clerk publishable key is malformed")
-    return ("http://" if local else "https://") + host[:-1]
 
 
 def bearer(authorization: str | None) -> str:

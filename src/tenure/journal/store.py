@@ -1,7 +1,7 @@
 """SQL of the inbox and of the subjects."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from tenure.base.db import Tx
@@ -234,6 +234,24 @@ async def drop_settled(tx: Tx, *, kept: timedelta, limit: int) -> int:
         (kept, limit),
     )
     return cur.rowcount
+
+
+async def last_sweep(tx: Tx, source: str) -> datetime | None:
+    """Say when the newest sweep that came to its end began; None before the first."""
+    cur = await tx.execute("SELECT reached FROM tenure.sweeps WHERE source = %s", (source,))
+    row = await cur.fetchone()
+    return row["reached"] if row else None
+
+
+async def put_sweep(tx: Tx, source: str, *, reached: datetime) -> None:
+    """Note that a sweep came to its end."""
+    await tx.execute(
+        """
+        INSERT INTO tenure.sweeps AS s (source, reached) VALUES (%s, %s)
+        ON CONFLICT (source) DO UPDATE SET reached = greatest(s.reached, excluded.reached)
+        """,
+        (source, reached),
+    )
 
 
 def _kept(error: str) -> str:

@@ -138,10 +138,15 @@ def _make(data: Path) -> None:
 
 
 def _stop_leftover(data: Path) -> None:
-    """Stop the server of a supervisor that was killed: its data is ours."""
+    """Stop the server of a supervisor that was killed: its data is ours.
+
+    Errors: PostgresDidNotStart where its supervisor lives.
+    """
     pid_file = data / "postmaster.pid"
     if not pid_file.exists():
         return
+    if _has_supervisor(pid_file.read_text().split("\n", 1)[0]):
+        raise PostgresDidNotStart(f"another process runs a Postgres on {data} already")
     subprocess.run(  # noqa: S603 (our own arguments)
         [str(_binary("pg_ctl")), "-D", str(data), "-m", "fast", "-w", "stop"],
         capture_output=True,
@@ -149,6 +154,16 @@ def _stop_leftover(data: Path) -> None:
         env=_environment(),
         **_as_server_user(),
     )
+
+
+def _has_supervisor(pid: str) -> bool:
+    """Say whether the process that started a server still watches over it; an orphan is adopted."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        program = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return parent != "1" and b"python" in program
 
 
 def _wait(server: Postgres) -> None:

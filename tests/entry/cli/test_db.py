@@ -99,6 +99,17 @@ def test_an_untouched_audit_log_holds(run: Run, audited: str) -> None:
     assert (said.status, said.out) == (0, "2 chains hold\n")
 
 
+@pytest.mark.parametrize("database", ["away", "without our tables"])
+def test_an_audit_log_that_cannot_be_read_is_not_a_broken_one(
+    run: Run, empty: str, database: str
+) -> None:
+    """A4: exit status 2, could not look; 1 would say that a chain does not hold."""
+    url = "postgresql://127.0.0.1:1/none" if database == "away" else empty
+    said = run("db", "audit", "verify", DATABASE_URL=url)
+    assert (said.status, said.out) == (2, "")
+    assert "schema.cannot_look" in said.err
+
+
 def test_a_changed_audit_line_is_found(run: Run, audited: str) -> None:
     """A4: whoever changes a line is found out."""
     with psycopg.connect(audited) as conn:

@@ -24,6 +24,7 @@ def outside() -> Iterator[dict[str, str]]:
             "STRIPE_WEBHOOK_SECRET": "whsec_x",
             "STRIPE_API_BASE": stripe.url,
             "CLERK_PUBLISHABLE_KEY": clerk.publishable_key,
+            "CLERK_AUTHORIZED_PARTIES": clerk.origin,
             "CLERK_WEBHOOK_SECRET": "whsec_ZXhhbXBsZQ==",
         }
 
@@ -67,10 +68,10 @@ def test_a_good_installation_passes_every_check(run: Run, complete: dict[str, st
         "backlog": "ok",
         "inbox": "ok",
         "stripe webhook secret": "ok",
-        "clerk webhook secret": "ok",
         "key modes": "ok",
         "stripe": "ok",
         "clerk keys": "ok",
+        "clerk parties": "ok",
     }
     text = run("doctor", **complete).out
     assert "fix: Run `tenure work`." in text
@@ -182,6 +183,33 @@ def test_a_role_that_is_no_member_is_told_the_grant(
             conn.execute("DROP ROLE tenure_test_login")
     assert one["state"] == "fail"
     assert one["fix"] == "GRANT tenure_app, tenure_worker TO tenure_test_login;"
+
+
+def test_a_login_that_inherits_nothing_is_told_how_to(
+    run: Run, complete: dict[str, str], admin: str
+) -> None:
+    """A member that may SET ROLE, and still reads nothing of ours by itself."""
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute("DROP ROLE IF EXISTS tenure_test_idle")
+        conn.execute(
+            "CREATE ROLE tenure_test_idle LOGIN NOINHERIT PASSWORD 'idle'"
+            " IN ROLE tenure_app, tenure_worker"
+        )
+    idle = {
+        **complete,
+        "DATABASE_URL": make_conninfo(
+            complete["DATABASE_URL"], user="tenure_test_idle", password="idle"
+        ),
+    }
+    try:
+        before = found(run, idle, "roles")
+        with psycopg.connect(admin, autocommit=True) as conn:
+            conn.execute(before["fix"])
+        after = found(run, idle, "roles")
+    finally:
+        with psycopg.connect(admin, autocommit=True) as conn:
+            conn.execute("DROP ROLE tenure_test_idle")
+    assert (before["state"], after["state"]) == ("fail", "ok")
 
 
 def test_a_direct_address_of_another_database_is_seen(

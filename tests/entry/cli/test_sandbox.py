@@ -1,5 +1,6 @@
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from tenure.sandbox.postgres import free_port
+from tenure.sandbox.postgres import PostgresDidNotStart, free_port, running, start
 
 
 @contextmanager
@@ -35,7 +36,9 @@ def started(*args: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], dict
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_sandbox_leaves_no_server_behind(tmp_path: Path, stop: signal.Signals) -> None:
     """B5: a piece of the outside world is a process of its own, and goes when it is told to."""
-    with started("postgres", "--data", str(tmp_path / "data"), cwd=tmp_path) as (process, said):
+    with started(
+        "postgres", "--data", str(tmp_path / "data"), "--port", str(free_port()), cwd=tmp_path
+    ) as (process, said):
         with psycopg.connect(said["url"]) as conn:
             assert conn.execute("SELECT 1").fetchone() == (1,)
         process.send_signal(stop)
@@ -53,3 +56,27 @@ def test_the_stripe_sandbox_answers_where_it_says(tmp_path: Path) -> None:
         assert products.json()["data"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("piece", ["stripe", "clerk", "postgres"])
+def test_a_port_that_is_taken_is_said_before_anything_begins(tmp_path: Path, piece: str) -> None:
+    """T1: one line that names the port, and exit status 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "tenure", "sandbox", piece, "--port", port]
+        told = subprocess.run(  # noqa: S603 (our own arguments)
+            command, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    assert told.returncode == 2
+    assert told.stderr.startswith(f"local.port_taken: somebody listens on port {port} already")
+    assert not told.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_running_postgres_is_not_taken_over_by_a_second_one(tmp_path: Path) -> None:
+    with running(tmp_path / "data", durable=False) as server:
+        with pytest.raises(PostgresDidNotStart, match="another process runs a Postgres"):
+            start(tmp_path / "data", durable=False)
+        with psycopg.connect(server.url) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)

@@ -288,3 +288,17 @@ async def test_a_return_that_is_none_of_ours_is_refused(
     answer = await house.http.get(f"/stripe/return?{query}")
 
     assert (answer.status_code, error_of(answer)["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [({"name": "a\x00b"}, "name"), ({"name": "a\nb"}, "name"), ({"email": "a\x00@b.c"}, "email")],
+)
+async def test_a_name_with_control_characters_is_refused(
+    house: House, given: dict[str, str], field: str
+) -> None:
+    """T5: never a 500; Postgres holds no NUL."""
+    answer = await house.http.post("/stripe/customer", json=given, headers=house.someone())
+
+    assert answer.status_code == 422
+    assert [problem["field"] for problem in error_of(answer)["fields"]] == [field]

@@ -103,6 +103,17 @@ async def test_a_canceled_subscription_is_402_with_its_own_reason(house: House) 
     assert (answer.status_code, error_of(answer)["code"]) == (402, "gate.subscription_ended")
 
 
+async def test_who_has_no_organization_has_empty_headers(house: House) -> None:
+    """B8: a proxy that copies headers overwrites what the client made up, with nothing."""
+    user = house.scene.post("/v1/users", first_name="Grace")
+    session = house.scene.post("/v1/sessions", user_id=user["id"])
+
+    answer = await ask(house, house.as_session(session["id"]), "/gate/for/subscription=no")
+
+    assert (answer.status_code, answer.headers["x-tenure-user"] != "") == (200, True)
+    assert (answer.headers["x-tenure-org"], answer.headers["x-tenure-role"]) == ("", "")
+
+
 async def test_who_may_pass_is_named_in_headers(house: House) -> None:
     """B8: what an application behind the proxy needs, it reads from headers."""
     headers = house.someone()

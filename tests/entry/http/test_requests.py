@@ -51,6 +51,25 @@ async def test_every_error_has_the_one_shape(
     assert error["hint"]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b'{"lines": [', "application/json", "body: is not JSON"),
+        (b'{"lines": []}', "text/plain", "sent with Content-Type: application/json"),
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_told_so(
+    house: House, body: bytes, kind: str, said: str
+) -> None:
+    """T5: what is wrong, and what to send instead."""
+    headers = house.someone() | {"content-type": kind}
+
+    answer = await house.http.post("/stripe/checkout", content=body, headers=headers)
+
+    assert answer.status_code == 422
+    assert said in error_of(answer)["message"]
+
+
 async def test_a_wrong_method_says_which_is_right(house: House) -> None:
     assert (await house.http.put("/health")).headers["allow"] == "GET"
 
@@ -134,7 +153,7 @@ async def test_no_door_takes_more_than_the_limit(*, house: House, chunked: bool)
 
 @pytest.mark.parametrize(
     ("raw", "field"),
-    [(b"{", "1"), (b"[]", "body"), (b'{"emial": "a@b.c"}', "emial"), (b'{"email": "x"}', "email")],
+    [(b"{", "body"), (b"[]", "body"), (b'{"emial": "a@b.c"}', "emial"), (b'{"email": "x"}', "email")],
 )
 async def test_a_body_that_is_wrong_names_the_field(house: House, raw: bytes, field: str) -> None:
     """T5: 422, and unknown fields are not shrugged off."""

@@ -29,7 +29,7 @@ def bad_settings(exc: BadSettings) -> list[Result]:
 
 
 def webhook_secrets(settings: Settings) -> Results:
-    """See whether the secrets are there that events are checked with."""
+    """See whether the secret is there that events are checked with."""
     if settings.stripe_webhook_secrets:
         yield ok("stripe webhook secret", f"{len(settings.stripe_webhook_secrets)} set")
     else:
@@ -37,14 +37,6 @@ def webhook_secrets(settings: Settings) -> Results:
             "stripe webhook secret",
             "not set: every event of Stripe is refused",
             "Set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret.",
-        )
-    if settings.clerk_webhook_secret:
-        yield ok("clerk webhook secret", "set")
-    else:
-        yield warn(
-            "clerk webhook secret",
-            "not set: changes at Clerk are seen only with the next token or sweep",
-            "Set CLERK_WEBHOOK_SECRET to the endpoint's signing secret.",
         )
 
 
@@ -118,4 +110,16 @@ def clerk_keys(settings: Settings) -> Results:
     yield ok("clerk keys", f"{found} at {url}")
 
 
-OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, clerk_keys)
+def clerk_parties(settings: Settings) -> Results:
+    """See whether tokens made for other sites are refused."""
+    if settings.clerk_issuer and not settings.clerk_authorized_parties:
+        yield warn(
+            "clerk parties",
+            "tokens that were made for any site of your Clerk instance are taken",
+            "Set CLERK_AUTHORIZED_PARTIES to the origins of your application.",
+        )
+    elif settings.clerk_issuer:
+        yield ok("clerk parties", ", ".join(settings.clerk_authorized_parties))
+
+
+OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, clerk_keys, clerk_parties)

@@ -23,6 +23,7 @@ Conn = psycopg.Connection[DictRow]
 Inside = Callable[[Conn, Settings], Results]
 
 OLDEST, NEWEST = 15, 18  # major versions of Postgres that we are tested with
+SERVICE = ("tenure_app", "tenure_worker")  # what the service's login must be a member of
 WAIT = 3.0  # seconds
 SKEW_WARN, SKEW_FAIL = timedelta(seconds=2), timedelta(seconds=30)
 APPLY = "Run `tenure db apply`."
@@ -70,19 +71,25 @@ def roles(conn: Conn, _settings: Settings) -> Results:
     rows = conn.execute(
         """
         SELECT wanted, rolname IS NOT NULL AS is_there,
-               rolname IS NOT NULL AND pg_has_role(current_user, r.oid, 'MEMBER') AS is_mine
+               rolname IS NOT NULL AND pg_has_role(current_user, r.oid, 'MEMBER') AS is_mine,
+               rolname IS NOT NULL AND pg_has_role(current_user, r.oid, 'USAGE') AS is_inherited
           FROM unnest(ARRAY['tenure_app', 'tenure_worker', 'tenure_reader', 'tenure_owner']) wanted
           LEFT JOIN pg_roles r ON rolname = wanted
         """
     ).fetchall()
     missing = [row["wanted"] for row in rows if not row["is_there"]]
     foreign = [row["wanted"] for row in rows if row["is_there"] and not row["is_mine"]]
-    needed = [name for name in foreign if name in {"tenure_app", "tenure_worker"}]
+    needed = [name for name in foreign if name in SERVICE]
+    idle = [row["wanted"] for row in rows if row["wanted"] in SERVICE and not row["is_inherited"]]
     if missing:
         yield fail("roles", f"missing: {', '.join(missing)}", APPLY)
     elif needed:
         names = ", ".join(needed)
         yield fail("roles", f"not a member of {names}", f"GRANT {names} TO {conn.info.user};")
+    elif idle:
+        names, user = ", ".join(idle), conn.info.user
+        fix = f"ALTER ROLE {user} INHERIT; REVOKE {names} FROM {user}; GRANT {names} TO {user};"
+        yield fail("roles", f"does not inherit the rights of {names}", fix)
     else:
         yield ok("roles", f"all there; not a member of {', '.join(foreign) or 'none'}")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from uuid import UUID
 
 import click
+import psycopg
 from psycopg.rows import dict_row
 
 from tenure.base.db import Tx
@@ -16,6 +17,7 @@ from tenure.entry.cli.group import json_option, say
 from tenure.journal import audit as journal_audit
 from tenure.schema import apply as runner
 from tenure.schema import bundle, changes, check
+from tenure.schema.apply import CannotLook
 from tenure.schema.changes import Change
 from tenure.schema.check import Report, Standing
 
@@ -95,7 +97,10 @@ def verify(*, org: UUID | None, as_json: bool) -> None:
 
     Exit status: 0 every chain holds, 1 one does not.
     """
-    broken, chains = asyncio.run(_broken(_url(), org))
+    try:
+        broken, chains = asyncio.run(_broken(_url(), org))
+    except psycopg.Error as exc:
+        raise CannotLook(str(exc).strip().splitlines()[0]) from exc
     lines = [f"{link.chain} line {link.seq}: {link.why}" for link in broken]
     say(
         {"chains": chains, "broken": [asdict(link) for link in broken]},

@@ -7,9 +7,11 @@ from typing import cast
 import click
 
 from tenure.base import log
-from tenure.base.settings import Need
+from tenure.base.settings import Settings
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import attribute, json_option
+from tenure.entry.local.errors import PortTaken
+from tenure.entry.local.ports import is_free
 
 Run = Callable[..., None]
 
@@ -28,7 +30,10 @@ def serve(*, processes: int, as_json: bool) -> None:
 
     With --json, logs are JSON whatever TENURE_LOG_FORMAT says.
     """
-    _run("serve", "tenure.entry.http.server:run", as_json=as_json, processes=processes)
+    settings = settings_for("serve")
+    if not is_free(settings.port):
+        raise PortTaken(f"somebody listens on port {settings.port} (TENURE_PORT) already")
+    _run(settings, "tenure.entry.http.server:run", as_json=as_json, processes=processes)
 
 
 @click.command()
@@ -38,11 +43,10 @@ def work(*, as_json: bool) -> None:
 
     With --json, logs are JSON whatever TENURE_LOG_FORMAT says.
     """
-    _run("work", "tenure.entry.worker.main:run", as_json=as_json)
+    _run(settings_for("work"), "tenure.entry.worker.main:run", as_json=as_json)
 
 
-def _run(need: Need, target: str, *, as_json: bool, **more: int) -> None:
-    settings = settings_for(need)
+def _run(settings: Settings, target: str, *, as_json: bool, **more: int) -> None:
     if as_json:
         settings = replace(settings, log_format="json")
     log.set_up(form=settings.log_format, level=settings.log_level)

@@ -1,6 +1,7 @@
 """`tenure sandbox …`: pieces of the outside world, pretended, each in a process of its own."""
 
 import signal
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, cast
 import click
 
 from tenure.entry.cli.group import attribute, json_option, say
+from tenure.entry.local.errors import PortTaken
+from tenure.entry.local.ports import is_free
 from tenure.sandbox import postgres as embedded
 
 STATE = click.Path(dir_okay=False, path_type=Path)
@@ -39,6 +42,7 @@ def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     def ready(_url: str) -> None:
         _announce("STRIPE_API_BASE", port, as_json=as_json)
 
+    _claim(port)
     _runner("tenure.sandbox.stripe.server:run")(port=port, ready=ready, **options)
 
 
@@ -62,7 +66,10 @@ def clerk(
     *, port: int, state: Path | None, secret_key: str | None, origin: str, as_json: bool
 ) -> None:
     """Run the pretended Clerk until Ctrl-C; GET /_sandbox tells its keys."""
-    _announce("CLERK_API_BASE", port, as_json=as_json)
+    _claim(port)
+    key = "pk_test_" + b64encode(f"127.0.0.1:{port}$".encode()).decode()
+    more = [f"CLERK_PUBLISHABLE_KEY={key}", "GET /_sandbox tells its secret key."]
+    _announce("CLERK_API_BASE", port, *more, as_json=as_json)
     run = _runner("tenure.sandbox.clerk.app:run")
     run(port=port, state=state, secret_key=secret_key, origin=origin)
 
@@ -71,14 +78,15 @@ def clerk(
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    default=".tenure/postgres",
+    default=".tenure/sandbox-postgres",
     show_default=True,
     help="Where its files are; made when new, kept afterwards.",
 )
-@click.option("--port", type=PORT, help="[default: any that is free]")
+@click.option("--port", type=PORT, default=12_114, show_default=True)
 @json_option
-def postgres(*, data: Path, port: int | None, as_json: bool) -> None:
+def postgres(*, data: Path, port: int, as_json: bool) -> None:
     """Run a Postgres from the installed wheel until Ctrl-C; its address is printed first."""
+    _claim(port)
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)  # a server must not be left behind
     with suppress(KeyboardInterrupt), embedded.running(data.resolve(), port=port) as server:
@@ -92,9 +100,19 @@ def postgres(*, data: Path, port: int | None, as_json: bool) -> None:
         raise SystemExit(2)  # it ended by itself, which nobody asked for
 
 
-def _announce(variable: str, port: int, *, as_json: bool) -> None:
+def _claim(port: int) -> None:
+    """See that the port can be had, before anything is said or begun.
+
+    Errors: PortTaken.
+    """
+    if not is_free(port):
+        raise PortTaken(f"somebody listens on port {port} already")
+
+
+def _announce(variable: str, port: int, *more: str, as_json: bool) -> None:
     url = f"http://127.0.0.1:{port}"
-    say({"url": url, "port": port}, [f"{variable}={url}", "Ctrl-C stops it."], as_json=as_json)
+    lines = [f"{variable}={url}", *more, "Ctrl-C stops it."]
+    say({"url": url, "port": port}, lines, as_json=as_json)
 
 
 def _runner(target: str) -> Callable[..., Any]:

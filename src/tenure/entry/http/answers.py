@@ -12,6 +12,11 @@ from tenure.base.log import log
 from tenure.entry.http import errors
 from tenure.gate import told
 
+NOT_JSON = {  # what FastAPI says of a body as a whole, in words that tell what to do
+    "json_invalid": "is not JSON",
+    "model_attributes_type": "must be a JSON object, sent with Content-Type: application/json",
+}
+
 
 def BROKEN() -> dict[str, object]:  # noqa: N802 (an answer that is always the same but for its id)
     """Tell of a bug without its insides."""
@@ -38,7 +43,7 @@ async def _ours(request: Request, exc: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, exc: Exception) -> JSONResponse:
     problems = cast("list[dict[str, Any]]", cast("RequestValidationError", exc).errors())
-    fields = [{"field": _field(p["loc"]), "message": str(p["msg"])} for p in problems]
+    fields = [{"field": _field(p), "message": _message(p)} for p in problems]
     message = "; ".join(f"{f['field']}: {f['message']}" for f in fields)
     body = told.error("http.invalid", message, "Correct the named fields.", fields=fields)
     return JSONResponse(body, 422)
@@ -49,7 +54,7 @@ async def _http(_: Request, exc: Exception) -> JSONResponse:
     code = {404: "http.not_found", 405: "http.method_not_allowed"}.get(
         known.status_code, "http.refused"
     )
-    body = told.error(code, str(known.detail), "/docs lists every address.")
+    body = told.error(code, str(known.detail), "/openapi.json lists every address.")
     return JSONResponse(body, known.status_code, headers=known.headers)
 
 
@@ -57,7 +62,13 @@ async def _bug(_request: Request, _exc: Exception) -> JSONResponse:
     return JSONResponse(BROKEN(), 500)  # it is raised again behind us, and logged by `App`
 
 
-def _field(where: tuple[object, ...]) -> str:
+def _field(problem: dict[str, Any]) -> str:
     """Name a field as the client wrote it: `limit`, `lines.0.price`."""
-    parts = [str(part) for part in where]
+    parts = [str(part) for part in problem["loc"]]
+    if problem["type"] in NOT_JSON:
+        return "body"
     return ".".join(parts[1:] or parts)
+
+
+def _message(problem: dict[str, Any]) -> str:
+    return NOT_JSON.get(problem["type"], str(problem["msg"]))

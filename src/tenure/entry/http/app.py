@@ -1,7 +1,6 @@
 """The whole HTTP door: hot paths bare, the rest as a FastAPI application."""
 
 import gc
-import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -20,8 +19,7 @@ from tenure.entry.http.hot import Receive, Scope, Send
 from tenure.entry.http.openapi import openapi
 from tenure.entry.http.rest import make_rest
 from tenure.entry.world import Service, open_service, open_world
-
-GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+from tenure.gate.asgi import GIVEN_ID
 
 
 class App:

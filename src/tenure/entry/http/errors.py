@@ -49,7 +49,7 @@ class NotFound(TenureError):
     """There is no such thing, or it is not yours to see."""
 
     code: ClassVar[str] = "http.not_found"
-    hint: ClassVar[str] = "Check the address; /docs lists every one."
+    hint: ClassVar[str] = "Check the address; /openapi.json lists every one."
 
 
 # The most special class that is listed decides.

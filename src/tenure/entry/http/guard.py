@@ -65,16 +65,19 @@ def needs(
     roles: Iterable[str] = (),
     features: Iterable[str] = (),
     personal: bool = False,
+    always: bool = False,
 ) -> Callable[..., Awaitable[Caller]]:
     """Make the dependency of a route: signed in, and whatever else the route needs.
 
     `personal`: who acts for herself, without an organization, needs no role.
+    `always`: refused also while the gate only observes.
     """
     wanted = Needs(
         subscription=subscription,
         roles=frozenset(roles),
         features=frozenset(features),
         personal=personal,
+        always=always,
     )
 
     async def caller(request: Request, authorization: Authorization = None) -> Caller:
@@ -94,4 +97,6 @@ def needs(
 
 
 SignedIn = Annotated[Caller, Depends(needs(subscription=False))]
-Buyer = Annotated[Caller, Depends(needs(subscription=False, roles=BUYERS, personal=True))]
+Buyer = Annotated[
+    Caller, Depends(needs(subscription=False, roles=BUYERS, personal=True, always=True))
+]

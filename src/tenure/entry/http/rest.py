@@ -10,7 +10,13 @@ ABOUT = "Who your users are, what they bought, and what your Postgres says: kept
 
 def make_rest() -> FastAPI:
     """Make the part that is described by OpenAPI."""
-    rest = FastAPI(title="Tenure", version=tenure.__version__, description=ABOUT)
+    rest = FastAPI(
+        title="Tenure",
+        version=tenure.__version__,
+        description=ABOUT,
+        docs_url=None,  # those pages load programs from somebody else's server
+        redoc_url=None,
+    )
     for router in (health.router, billing.router, orgs.router):
         rest.include_router(router)
     answers.install(rest)
