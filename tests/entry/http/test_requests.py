@@ -153,7 +153,12 @@ async def test_no_door_takes_more_than_the_limit(*, house: House, chunked: bool)
 
 @pytest.mark.parametrize(
     ("raw", "field"),
-    [(b"{", "body"), (b"[]", "body"), (b'{"emial": "a@b.c"}', "emial"), (b'{"email": "x"}', "email")],
+    [
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'{"emial": "a@b.c"}', "emial"),
+        (b'{"email": "x"}', "email"),
+    ],
 )
 async def test_a_body_that_is_wrong_names_the_field(house: House, raw: bytes, field: str) -> None:
     """T5: 422, and unknown fields are not shrugged off."""
