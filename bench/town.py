@@ -24,6 +24,7 @@ from tenure.entry.local.stop import Stop
 from tenure.sandbox.postgres import free_port
 
 WITHIN = 20.0  # seconds
+LIVE = "80"  # calls a second, as a live account may make; more would measure the sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Town:
         """Start the worker where it rests."""
         if any(one.name == "work" for one in self.machine.ours):
             return
-        env = environment(self.plan, os.environ)
+        env = environment(self.plan, os.environ) | {"TENURE_STRIPE_RATE": LIVE}
         started = child.start("work", ["work"], env, self.plan.home)
         self.machine.ours.append(started)
         until(lambda: child.said(started, "worker.started"))

@@ -203,3 +203,38 @@ async def test_behind_a_pooler_no_statement_stays_prepared(url: str) -> None:
                 "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement ~ '1 AS one'"
             )
             assert await cur.fetchone() == {"n": expected}
+
+
+@pytest.mark.parametrize("later", range(4))
+async def test_a_cancel_counts_though_a_connection_is_handed_over_just_then(
+    url: str, later: int
+) -> None:
+    """T5: a worker told to stop must not go on because the pool forgot it."""
+    async with open_pool(url, size=1) as pool:
+        db = Db(pool)
+        async with db.statement():
+            waiting = asyncio.create_task(ask(db))
+            await until(lambda: asyncio.sleep(0, pool.get_stats()["requests_waiting"] == 1))
+        for _ in range(later):
+            await asyncio.sleep(0)
+
+        assert waiting.cancel()
+
+        await asyncio.wait({waiting})
+        assert waiting.cancelled()
+        assert await answers(db)
+
+
+async def test_who_cleans_up_after_a_cancel_is_lent_a_connection(noted: Db) -> None:
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await note(noted, 1)
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    await asyncio.wait({working})
+
+    assert await read(noted) == [1]

@@ -1,5 +1,6 @@
 """Two powers over the database: `Db` may commit, `Tx` may only write inside."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Db:
         """
         with_reason = False
         try:
-            async with self._pool.connection() as conn, conn.transaction():
+            async with self._lent() as conn, conn.transaction():
                 with_reason = True
                 yield conn
         except (psycopg.OperationalError, PoolTimeout, PoolClosed) as exc:
@@ -81,12 +82,29 @@ class Db:
         Errors: DatabaseAway.
         """
         try:
-            async with self._pool.connection() as conn:
+            async with self._lent() as conn:
                 yield conn
         except (psycopg.OperationalError, PoolTimeout, PoolClosed) as exc:
             if not is_away(exc):
                 raise
             raise DatabaseAway(f"the database did not answer ({type(exc).__name__})") from exc
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncGenerator[Tx]:
+        """Lend a connection; who was cancelled while she waited for one stays cancelled.
+
+        The pool forgets a cancel that comes in the moment in which it hands a connection over.
+        """
+        before = _cancels()
+        async with self._pool.connection() as conn:
+            if _cancels() > before:
+                raise asyncio.CancelledError
+            yield conn
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def is_away(exc: Exception) -> bool:
