@@ -21,6 +21,8 @@ from tenure.journal import audit
 from tenure.journal.model import Entry
 
 FINGERPRINT = "tenure_order"
+LONGEST = timedelta(minutes=1)  # for four calls of Stripe; after a crash the next one waits it out
+AWHILE = timedelta(seconds=15)  # that a second click waits for the first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Till:
         customer, _ = await desk.ensure(owner, wish, actor=actor)
         leases = Leases(db=self.db, ids=self.ids)
         name = f"checkout:{customer.stripe_customer_id}"
-        async with leases.held(name, wait=timedelta(seconds=15)), desk.believing(customer):
+        async with leases.held(name, last=LONGEST, wait=AWHILE), desk.believing(customer):
             print_ = _fingerprint(order)
             session = await self._open_one(customer, print_)
             await self._refuse_second(customer)  # last: what was closed now can be paid no more
