@@ -1,5 +1,7 @@
 """What can go wrong with who somebody is."""
 
+from datetime import timedelta
+
 from tenure.base.errors import TenureError
 
 
@@ -42,7 +44,10 @@ class WrongParty(NotProven):
     """The token was made for another application (its `azp` or `aud` is not ours)."""
 
     code = "identity.wrong_party"
-    hint = "Add the application's origin to CLERK_AUTHORIZED_PARTIES if it is yours."
+    hint = (
+        "If the application is yours, add it to CLERK_AUTHORIZED_PARTIES, or what its tokens are "
+        "made for to TENURE_OIDC_AUDIENCE."
+    )
 
 
 class PendingSession(NotProven):
@@ -50,6 +55,13 @@ class PendingSession(NotProven):
 
     code = "identity.pending_session"
     hint = "Finish signing up with the provider: choose or join an organization."
+
+
+class AnonymousUser(NotProven):
+    """The session is that of somebody who never said who she is."""
+
+    code = "identity.anonymous_user"
+    hint = "Sign up: link an e-mail address, a phone or another provider to the user."
 
 
 class KeysUnavailable(TenureError):
@@ -64,3 +76,131 @@ class BadKey(TenureError):
 
     code = "identity.bad_key"
     hint = "Copy the value again from the provider's dashboard."
+
+
+class BadEvent(TenureError):
+    """What was sent is signed, and is no event that we can read."""
+
+    code = "identity.bad_event"
+    hint = "Point only this provider's event webhooks at this address."
+
+
+class BadSignature(TenureError):
+    """The event is not signed by the provider with a secret of ours, or too long ago."""
+
+    code = "identity.bad_signature"
+    hint = "Compare the endpoint's signing secret with the setting; check this machine's clock."
+
+
+class ProviderTrouble(TenureError):
+    """The provider did not do what we asked; the look is tried again."""
+
+    code = "identity.provider_trouble"
+    hint = "Look at the provider's status page; it is tried again by itself."
+
+    def __init__(
+        self, message: str, *, retry_after: timedelta = timedelta(0), **facts: object
+    ) -> None:
+        super().__init__(message, **facts)
+        self.retry_after = retry_after
+
+
+class ProviderAway(ProviderTrouble):
+    """The provider did not answer."""
+
+    code = "identity.provider_away"
+
+
+class ProviderBusy(ProviderTrouble):
+    """The provider asks us to slow down."""
+
+    code = "identity.provider_busy"
+    hint = "Lower the rate in the settings if other programs use the same key."
+
+
+class ProviderKeyRefused(ProviderTrouble):
+    """The provider does not accept our key."""
+
+    code = "identity.provider_key_refused"
+    hint = "Copy the API key again from the provider's dashboard; is it of the same instance?"
+
+
+class ProviderFailed(ProviderTrouble):
+    """The provider failed, or answered something that we cannot read."""
+
+    code = "identity.provider_failed"
+
+
+class Refused(TenureError):
+    """The provider refuses what we wished for, and trying again would not help."""
+
+    code = "identity.refused"
+    hint = "The provider's own words say why; nothing was changed."
+
+
+class NotOffered(Refused):
+    """The provider has no such thing."""
+
+    code = "identity.not_offered"
+    hint = "Clerk has no inactive members: remove the member instead."
+
+
+class StaleAnswer(TenureError):
+    """The provider answered with something older than what we know already."""
+
+    code = "identity.stale_answer"
+    hint = "Nothing to do: it is asked again by itself."
+    retry_after = timedelta(seconds=2)
+
+
+class TooManyMissing(TenureError):
+    """The provider suddenly does not have many of those we know, and no event told of it."""
+
+    code = "identity.too_many_missing"
+    hint = (
+        "Check that the API key belongs to the instance that your users are in. If they are truly "
+        "gone, raise TENURE_ABSENCE_LIMIT for a while."
+    )
+    retry_after = timedelta(minutes=5)
+
+
+class NoFreeSeat(TenureError):
+    """Every seat of the organization is taken."""
+
+    code = "identity.no_free_seat"
+    hint = "Buy more seats, or remove or deactivate a member."
+
+
+class NoSuchMember(TenureError):
+    """The organization has no such member."""
+
+    code = "identity.no_such_member"
+    hint = "GET /orgs/{org}/members lists them."
+
+
+class LastAdmin(TenureError):
+    """Nobody would be left who may administer the organization."""
+
+    code = "identity.last_admin"
+    hint = "Make somebody else an admin first."
+
+
+class NotInThatState(TenureError):
+    """The membership is not in a state in which this can be done."""
+
+    code = "identity.not_in_that_state"
+    hint = "Read the membership again: somebody else may have changed it."
+
+
+class UnknownOrganization(TenureError):
+    """There is no such organization."""
+
+    code = "identity.unknown_organization"
+    hint = "Name it by our key or by the provider's id."
+
+
+class UnknownUser(TenureError):
+    """There is no such user."""
+
+    code = "identity.unknown_user"
+    hint = "Name her by our key, by the provider's id or by her e-mail address."

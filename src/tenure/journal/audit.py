@@ -31,23 +31,27 @@ class BrokenLink:
     why: str  # "changed", "missing before", "cut off"
 
 
-async def append(tx: Tx, entry: Entry) -> None:
-    """Add one line inside the caller's transaction; the database links and hashes it."""
-    await tx.execute(
-        """
-        INSERT INTO tenure.audit_log (org_id, user_id, at, actor, action, subject, details)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
-        """,
-        (
-            entry.org_id,
-            entry.user_id,
-            entry.at,
-            entry.actor,
-            entry.action,
-            entry.subject,
-            Jsonb(dict(entry.details)),
-        ),
-    )
+async def append(tx: Tx, *entries: Entry) -> None:
+    """Add lines inside the caller's transaction; the database links and hashes them."""
+    async with tx.cursor() as cur:
+        await cur.executemany(
+            """
+            INSERT INTO tenure.audit_log (org_id, user_id, at, actor, action, subject, details)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            """,
+            [
+                (
+                    entry.org_id,
+                    entry.user_id,
+                    entry.at,
+                    entry.actor,
+                    entry.action,
+                    entry.subject,
+                    Jsonb(dict(entry.details)),
+                )
+                for entry in entries
+            ],
+        )
 
 
 async def list_lines(tx: Tx, chain: UUID, *, after: int = 0, limit: int = 100) -> list[Line]:

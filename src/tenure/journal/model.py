@@ -30,6 +30,15 @@ class Knock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An event as the inbox keeps it, for those who must read what it said."""
+
+    event_id: str
+    kind: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The right to look at a subject and write what was seen, until somebody claims it anew."""
 

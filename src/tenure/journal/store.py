@@ -6,7 +6,7 @@ from itertools import groupby
 
 from tenure.base.db import Tx
 from tenure.journal.errors import StaleFence
-from tenure.journal.model import Backlog, Claim, Knock, Subject
+from tenure.journal.model import Backlog, Claim, Kept, Knock, Subject
 
 
 async def put_knocks(tx: Tx, knocks: Sequence[Knock]) -> None:
@@ -79,6 +79,49 @@ async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
         """,
         ([s.kind for s in subjects], [s.id for s in subjects], [s.kind for s in subjects]),
     )
+
+
+async def mark_later(tx: Tx, subject: Subject, *, wait: timedelta) -> None:
+    """Ask for another look at a subject that was just settled, but not before `wait` is over."""
+    await tx.execute(
+        """
+        UPDATE tenure.subjects
+           SET dirty_seq = dirty_seq + 1, marked_at = clock_timestamp(),
+               retry_at = clock_timestamp() + %s
+         WHERE kind = %s AND id = %s
+        """,
+        (wait, subject.kind, subject.id),
+    )
+
+
+async def mark_since(tx: Tx, subjects: Sequence[Subject], *, since: datetime) -> None:
+    """Mark subjects that are not due and that nobody has looked at `since` then."""
+    cur = await tx.execute(
+        """
+        SELECT w.kind, w.id FROM unnest(%s::text[], %s::text[]) AS w (kind, id)
+          LEFT JOIN tenure.subjects s USING (kind, id)
+         WHERE s.id IS NULL OR (s.dirty_seq = s.settled_seq AND s.settled_at < %s)
+        """,
+        ([s.kind for s in subjects], [s.id for s in subjects], since),
+    )
+    doubtful = [Subject(row["kind"], row["id"]) for row in await cur.fetchall()]
+    if doubtful:
+        await mark(tx, doubtful)
+
+
+async def list_events(tx: Tx, subject: Subject) -> list[Kept]:
+    """Read the events of a subject that no look has settled yet, as they came."""
+    cur = await tx.execute(
+        """
+        SELECT i.event_id, i.kind, i.body FROM tenure.inbox i
+          JOIN tenure.subjects s ON s.kind = i.subject_kind AND s.id = i.subject_id
+         WHERE i.subject_kind = %s AND i.subject_id = %s AND i.source <> 'stripe'
+           AND i.seq > s.settled_seq
+         ORDER BY i.seq, i.event_id
+        """,
+        (subject.kind, subject.id),
+    )
+    return [Kept(**row) for row in await cur.fetchall()]
 
 
 async def wake_due(tx: Tx) -> None:

@@ -1,0 +1,369 @@
+"""The one write path of memberships.
+
+Whatever tells of one (a look, an event, a walk, a token, our own API) ends here: it is judged,
+given a seat or not, written with its history, and told.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tenure.identity import graves, roster, rules
+from tenure.identity.act import Act, Cause, decided
+from tenure.identity.directory import pair_of
+from tenure.identity.model import (
+    Decision,
+    Gone,
+    Membership,
+    OrgId,
+    SeenMembership,
+    SeenOrganization,
+    SeenUser,
+    Status,
+    UserId,
+    Wish,
+)
+from tenure.identity.named import named
+from tenure.identity.roster import Change
+from tenure.identity.rules import Fate, Grave
+from tenure.journal import news
+from tenure.journal.model import Entry, Subject
+
+FEW = 3  # changes that are told one by one; of more the organization is told as a whole
+
+
+async def put(
+    act: Act, org: SeenOrganization, seen: Sequence[SeenMembership]
+) -> list[tuple[Subject, Decision]]:
+    """Make our rows follow memberships of one organization, each judged for itself.
+
+    Promise: who is deleted, or was removed later than what is shown, stays so; `seats.used` never
+             passes the limit: who comes beyond it is kept, without a seat.
+    """
+    known, users = await named(act, org, [m.user for m in seen])
+    if known is None:
+        return [(_subject(act, m), decided("org_deleted", verdict="ignored")) for m in seen]
+    await roster.lock_seats(act.tx, known.id)
+    rows = await roster.list_of_pairs(act.tx, known.id, [user.id for user in users.values()])
+    buried = await graves.get_graves(act.tx, act.provider, "membership", [m.id for m in seen])
+    pairs = await graves.get_graves(
+        act.tx, act.provider, "pair", [pair_of(org.id, m.user.id) for m in seen]
+    )
+    told: list[tuple[Subject, Decision]] = []
+    changes: list[Change] = []
+    for one in seen:
+        user = users.get(one.user.id)
+        if user is None:
+            told.append((_subject(act, one), decided("user_deleted", verdict="ignored")))
+            continue
+        row = rows.get(user.id)
+        grave, pair = buried.get(one.id), pairs.get(pair_of(org.id, one.user.id))
+        fate = _fate(act, row, one, grave, pair)
+        details = {"id": one.id, "status": one.status.value, "role": one.role}
+        found = decided(fate, org_id=known.id, user_id=user.id, details=details)
+        told.append((_subject(act, one), found))
+        if fate.writes:
+            changes.append(_change(act, row or _new(act, known.id, user.id, one), row, one, fate))
+    await _lift(act, org.id, changes, seen)
+    await write(act, known.id, changes)
+    return told
+
+
+def _fate(
+    act: Act, row: Membership | None, seen: SeenMembership, grave: Grave | None, pair: Grave | None
+) -> Fate:
+    if grave is not None and grave.holds(asked=act.asked, now=act.now):
+        return Fate.BURIED
+    return rules.judge_membership(row, seen, provider=act.provider, asked=act.asked, pair=pair)
+
+
+def _change(
+    act: Act, base: Membership, row: Membership | None, seen: SeenMembership, fate: Fate
+) -> Change:
+    after = rules.followed(base, seen, fate, provider=act.provider, now=act.now)
+    return Change(
+        before=row, after=after, cause=act.cause, reason=fate.value, provider_at=seen.version
+    )
+
+
+async def _lift(
+    act: Act, org: str, changes: Sequence[Change], seen: Sequence[SeenMembership]
+) -> None:
+    """Take away the tombstones of those who are members again."""
+    written = {change.after.external_id for change in changes if change.after.removed_at is None}
+    again = [m for m in seen if m.id in written]
+    await graves.lift(act.tx, act.provider, "membership", [m.id for m in again])
+    await graves.lift_pairs(act.tx, act.provider, [pair_of(org, m.user.id) for m in again])
+
+
+async def admit(
+    act: Act, org: SeenOrganization, user: SeenUser, *, role: str
+) -> tuple[OrgId, UserId] | None:
+    """Let somebody in of whom only a token tells; None where she, or the organization, is deleted.
+
+    Promise: a membership that stands, or was removed, is left exactly as it is.
+    """
+    known, users = await named(act, org, [user])
+    if known is None or user.id not in users:
+        return None
+    user_id = users[user.id].id
+    await roster.lock_seats(act.tx, known.id)
+    rows = await roster.list_of_pairs(act.tx, known.id, [user_id])
+    pair = pair_of(org.id, user.id)
+    left = await graves.get_graves(act.tx, act.provider, "pair", [pair])
+    if user_id in rows or pair in left:
+        return known.id, user_id
+    new = Membership(
+        id=act.ids.uuid(),
+        org_id=known.id,
+        user_id=user_id,
+        role=role,
+        status=Status.ACTIVE,
+        holds_seat=False,
+        provider=act.provider,
+        created_at=act.now,
+        updated_at=act.now,
+    )
+    await write(
+        act, known.id, [Change(before=None, after=new, cause=act.cause, reason=Fate.JOINED)]
+    )
+    return known.id, user_id
+
+
+async def drop(act: Act, pair: str, gone: Gone) -> Decision:
+    """Bury a membership that a signed event says is deleted; another generation is not touched."""
+    grave = act.grave(gone.at)
+    await graves.bury(act.tx, act.provider, "membership", gone.id, grave)
+    org_id, row = await _locked_pair(act, pair)
+    if row is None or org_id is None:
+        await graves.bury(act.tx, act.provider, "pair", pair, grave)
+        return decided("deleted_before_seen", verdict="applied")
+    is_this = (row.provider, row.external_id) == (act.provider, gone.id)
+    if row.removed_at is not None:
+        await graves.bury(act.tx, act.provider, "pair", pair, grave)
+        return decided(Fate.SAME, org_id=org_id, user_id=row.user_id)
+    if not is_this and row.external_id is not None:
+        return decided("other_generation", verdict="ignored", org_id=org_id, user_id=row.user_id)
+    await graves.bury(act.tx, act.provider, "pair", pair, grave)
+    await end(act, [row], cause=act.cause, at=gone.at)
+    return decided("deleted", verdict="applied", org_id=org_id, user_id=row.user_id)
+
+
+async def drop_missing(act: Act, pair: str) -> Decision:
+    """Bury the membership of a pair for which the provider, asked in two ways, has none."""
+    org_id, row = await _locked_pair(act, pair)
+    if row is None or row.removed_at is not None or org_id is None:
+        return decided(Fate.SAME, org_id=org_id, user_id=row.user_id if row else None)
+    grave = act.grave()
+    await graves.bury(act.tx, act.provider, "pair", pair, grave)
+    if row.external_id is not None:
+        await graves.bury(act.tx, act.provider, "membership", row.external_id, grave)
+    await end(act, [row], cause=act.cause, at=None)
+    return decided("missing_at_provider", verdict="applied", org_id=org_id, user_id=row.user_id)
+
+
+async def _locked_pair(act: Act, pair: str) -> tuple[OrgId | None, Membership | None]:
+    org_id, user_id = await roster.find_pair(act.tx, act.provider, pair)
+    if org_id is None or user_id is None:
+        return org_id, None
+    await roster.lock_seats(act.tx, org_id)
+    return org_id, (await roster.list_of_pairs(act.tx, org_id, [user_id])).get(user_id)
+
+
+async def end(
+    act: Act, standing: Sequence[Membership], *, cause: Cause, at: datetime | None
+) -> None:
+    """End memberships, of any number of organizations, always in the same order."""
+    for org_id in sorted({m.org_id for m in standing}):
+        await roster.lock_seats(act.tx, org_id)
+        mine = [m for m in standing if m.org_id == org_id]
+        rows = await roster.list_of_pairs(act.tx, org_id, [m.user_id for m in mine])
+        changes = [
+            Change(
+                before=row,
+                after=rules.removed(row, now=act.now),
+                cause=cause,
+                reason="left",
+                provider_at=at,
+            )
+            for row in rows.values()
+            if row.removed_at is None
+        ]
+        await write(act, org_id, changes)
+
+
+async def write(act: Act, org_id: OrgId, changes: Sequence[Change]) -> list[Change]:
+    """Give and take seats, then write everything and tell of it; only under `lock_seats`."""
+    seated = await _seat(act, org_id, changes) if changes else []
+    await write_as_seated(act, org_id, seated)
+    return seated
+
+
+async def write_as_seated(act: Act, org_id: OrgId, seated: Sequence[Change]) -> None:
+    """Write changes whose seats are settled, and tell of them; only under `lock_seats`."""
+    if not seated:
+        return
+    await roster.put_changes(act.tx, seated, at=act.now)
+    entries = [entry for change in seated if (entry := _entry(act, change)) is not None]
+    await act.tell(*entries)
+    await _news(act, org_id, seated)
+
+
+async def _seat(act: Act, org_id: OrgId, changes: Sequence[Change]) -> list[Change]:
+    """Seats first go to those who wait, in the order in which they came, then to the newcomers."""
+    seats = await roster.lock_seats(act.tx, org_id)
+    count = _Count(limit=seats.seat_limit, used=seats.used)
+    for change in changes:
+        held = change.before is not None and change.before.holds_seat
+        count.used -= held and not change.after.is_here
+    touched = {change.after.id for change in changes}
+    promoted: list[Change] = []
+    if count.is_free and seats.seat_limit is not None:
+        waiting = await roster.list_waiting(act.tx, org_id, limit=count.free + len(touched))
+        promoted = [_promoted(act, m) for m in waiting if m.id not in touched and count.take()]
+    seated = [_seated(act, change, count) for change in sorted(changes, key=_came)]
+    if count.used != seats.used or promoted:
+        await roster.put_used(act.tx, org_id, count.used)
+    return seated + promoted
+
+
+@dataclass(slots=True, kw_only=True)
+class _Count:
+    limit: int | None
+    used: int
+
+    @property
+    def is_free(self) -> bool:
+        return self.limit is None or self.used < self.limit
+
+    @property
+    def free(self) -> int:
+        return max(0, (self.limit or 0) - self.used)
+
+    def take(self) -> bool:
+        if not self.is_free:
+            return False
+        self.used += 1
+        return True
+
+
+def _seated(act: Act, change: Change, count: _Count) -> Change:
+    after = change.after
+    held = change.before is not None and change.before.holds_seat
+    holds = after.is_here and (held or count.take())
+    after = replace(after, holds_seat=holds)
+    over = after.is_here and not holds and act.policy.over_limit == "deactivate"
+    return replace(change, after=_shut_out(act, after) if over else after)
+
+
+def _shut_out(act: Act, member: Membership) -> Membership:
+    """Shut out whom the provider let in beyond the limit: here at once, there as soon as can be."""
+    wish: Wish = shutting(act.provider, member.status)
+    return replace(
+        member,
+        status=Status.INACTIVE,
+        wish=wish,
+        wished_at=act.now,
+        wished_by="tenure:seat_limit",
+    )
+
+
+def shutting(provider: str, status: Status) -> Wish:
+    """Say how a provider shuts somebody out: only WorkOS can deactivate, and only the active."""
+    return "inactive" if provider == "workos" and status is Status.ACTIVE else "removed"
+
+
+def _promoted(act: Act, member: Membership) -> Change:
+    after = replace(member, holds_seat=True, updated_at=act.now)
+    return Change(before=member, after=after, cause="seats", reason="seat_became_free")
+
+
+def _came(change: Change) -> tuple[datetime, str]:
+    return change.after.joined_at or change.after.created_at, str(change.after.id)
+
+
+def _entry(act: Act, change: Change) -> Entry | None:
+    """Tell the audit log what people care about; a new version of the same is not worth a line."""
+    before, after = change.before, change.after
+    if before is not None and _face(before) == _face(after):
+        return None
+    details: dict[str, object] = {
+        "role": after.role,
+        "status": after.told_status,
+        "seat": after.holds_seat,
+        "cause": change.cause,
+    }
+    if before is not None:
+        was = {"role": before.role, "status": before.told_status, "seat": before.holds_seat}
+        details["was"] = {name: value for name, value in was.items() if details[name] != value}
+    return act.entry(
+        _action(change),
+        after.external_id or str(after.id),
+        org_id=after.org_id,
+        user_id=after.user_id,
+        details=details,
+    )
+
+
+def _face(m: Membership) -> tuple[object, ...]:
+    return m.generation, m.told_status, m.role, m.holds_seat
+
+
+def _action(change: Change) -> str:
+    if change.after.removed_at is not None:
+        return "member.left"
+    if change.reason == Fate.REJOINED:
+        return "member.rejoined"
+    return "member.joined" if change.before is None else "member.changed"
+
+
+async def _news(act: Act, org_id: OrgId, changes: Sequence[Change]) -> None:
+    if len(changes) > FEW:
+        await news.append(act.tx, "members.changed", org_id=org_id, payload={"count": len(changes)})
+    else:
+        for change in changes:
+            await news.append(
+                act.tx,
+                "members.changed",
+                org_id=org_id,
+                user_id=change.after.user_id,
+                payload={"membership": str(change.after.id), "what": change.reason},
+            )
+    for change in changes:
+        if has_new_wish(change):
+            await wished(act, change.after)
+
+
+def has_new_wish(change: Change) -> bool:
+    """Say whether the provider must hear of something."""
+    before, after = change.before, change.after
+    wish = (after.wish, after.wish_role)
+    return any(wish) and (before is None or (before.wish, before.wish_role) != wish)
+
+
+async def wished(act: Act, member: Membership) -> None:
+    """Tell that the provider must hear of a wish; the reconciler of wishes acts on it."""
+    await news.append(
+        act.tx,
+        "member.wished",
+        org_id=member.org_id,
+        user_id=member.user_id,
+        payload={"provider": member.provider, "membership": str(member.id)},
+    )
+
+
+def _new(act: Act, org_id: OrgId, user_id: UserId, seen: SeenMembership) -> Membership:
+    return Membership(
+        id=act.ids.uuid(),
+        org_id=org_id,
+        user_id=user_id,
+        role=seen.role,
+        status=seen.status,
+        holds_seat=False,
+        created_at=act.now,
+        updated_at=act.now,
+    )
+
+
+def _subject(act: Act, seen: SeenMembership) -> Subject:
+    return Subject(f"{act.provider}.membership", pair_of(seen.org.id, seen.user.id))

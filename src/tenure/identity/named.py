@@ -1,0 +1,77 @@
+"""Who is named: our rows behind a provider's names, made where somebody is only named so far."""
+
+from collections.abc import Sequence
+
+from tenure.identity import graves, store
+from tenure.identity.act import Act
+from tenure.identity.model import OrgId, SeenOrganization, SeenUser, UserId
+from tenure.identity.store import KnownOrganization, KnownUser
+
+
+async def named(
+    act: Act, org: SeenOrganization, people: Sequence[SeenUser]
+) -> tuple[KnownOrganization | None, dict[str, KnownUser]]:
+    """Find an organization and users, making rows for those that are only named so far.
+
+    Promise: who is deleted at the provider is left out, and nobody found here is deleted until
+             the transaction ends.
+    """
+    wanted = {seen.id: seen for seen in people}
+    orgs = await store.list_organizations(act.tx, act.provider, [org.id])
+    users = await store.list_users(act.tx, act.provider, list(wanted))
+    missing = ({org.id} - orgs.keys()) | (wanted.keys() - users.keys())
+    if missing:  # only these are locked: we hold the others' rows, and their name may wait for us
+        await store.lock_names(act.tx, act.provider, list(missing))
+        await _make_organization(act, org)
+        users = await store.list_users(act.tx, act.provider, list(wanted))
+        await _make_users(act, [seen for name, seen in wanted.items() if name not in users])
+        orgs = await store.list_organizations(act.tx, act.provider, [org.id])
+        users = await store.list_users(act.tx, act.provider, list(wanted))
+    found = orgs.get(org.id)
+    alive = {name: user for name, user in users.items() if user.deleted_at is None}
+    return (found if found and found.deleted_at is None else None), alive
+
+
+async def named_users(act: Act, people: Sequence[SeenUser]) -> None:
+    """Make rows for users that are only named so far, unless they are deleted."""
+    await store.lock_names(act.tx, act.provider, [seen.id for seen in people])
+    users = await store.list_users(act.tx, act.provider, [seen.id for seen in people])
+    await _make_users(act, [seen for seen in people if seen.id not in users])
+
+
+async def _make_organization(act: Act, org: SeenOrganization) -> None:
+    """Make a row for an organization that is only named so far, unless it is deleted."""
+    known = await store.list_organizations(act.tx, act.provider, [org.id])
+    if org.id not in known and not await is_buried(act, "org", org.id):
+        await found_organization(act, org)
+
+
+async def _make_users(act: Act, people: Sequence[SeenUser]) -> None:
+    dead = await graves.get_graves(act.tx, act.provider, "user", [seen.id for seen in people])
+    made = [
+        (UserId(act.ids.uuid()), seen)
+        for seen in people
+        if seen.id not in dead or not dead[seen.id].holds(asked=act.asked, now=act.now)
+    ]
+    await store.put_users(act.tx, act.provider, made, at=act.now)
+
+
+async def found_organization(act: Act, seen: SeenOrganization) -> OrgId:
+    """Add an organization, and tell of it."""
+    org_id = OrgId(act.ids.uuid())
+    await store.put_organization(act.tx, act.provider, org_id, seen, at=act.now)
+    await act.tell(
+        act.entry("organization.created", seen.id, org_id=org_id, details={"name": seen.name})
+    )
+    return org_id
+
+
+async def is_buried(act: Act, kind: str, external_id: str) -> bool:
+    """Say whether a tombstone holds; one that does not is lifted."""
+    found = (await graves.get_graves(act.tx, act.provider, kind, [external_id])).get(external_id)
+    if found is None:
+        return False
+    if found.holds(asked=act.asked, now=act.now):
+        return True
+    await graves.lift(act.tx, act.provider, kind, [external_id])
+    return False

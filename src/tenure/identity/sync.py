@@ -1,0 +1,187 @@
+"""The reconcilers of users, organizations, memberships and sessions of one provider."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from tenure.base.clock import Clock
+from tenure.base.db import Db, Tx
+from tenure.base.ids import Ids
+from tenure.identity import decisions, members, people, roster
+from tenure.identity.act import Act, Policy
+from tenure.identity.directory import Directory, Reader, split_pair, subject_of
+from tenure.identity.errors import TooManyMissing
+from tenure.identity.model import (
+    Decision,
+    Kind,
+    SeenMembership,
+    SeenOrganization,
+    SeenSession,
+    SeenUser,
+    Told,
+)
+from tenure.identity.rules import Fate, asks_again
+from tenure.journal import store as journal
+from tenure.journal.model import Claim, Subject
+
+Answer = SeenUser | SeenOrganization | SeenMembership
+HOUR = timedelta(hours=1)
+MISSING = "missing_at_provider"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look has seen: the provider's answer, and what signed events said meanwhile."""
+
+    asked: bool
+    answer: Answer | None = None  # None, where we asked: the provider has no such thing
+    told: tuple[Told, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """Keeps one kind of thing equal to what one provider says.
+
+    With a directory the provider is asked, and of events only what is final is believed: that an
+    id, which is never used again, is deleted, and that a session has ended. Without one the events
+    themselves are all we have, and versions and tombstones keep them in order.
+    """
+
+    which: Kind
+    reader: Reader
+    directory: Directory | None
+    db: Db
+    clock: Clock
+    ids: Ids
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def kind(self) -> str:
+        """Name the kind of subject."""
+        return f"{self.reader.provider}.{self.which}"
+
+    async def look(self, subject: Subject) -> Look:
+        """Read what events said, then ask the provider how things are now.
+
+        Errors: ProviderTrouble.
+        """
+        async with self.db.statement() as tx:
+            events = await journal.list_events(tx, subject)
+        read = (self.reader.told(e.event_id, e.kind, e.body) for e in events)
+        told = tuple(sorted(filter(None, read), key=_when))
+        if self.directory is None or self.which == "session":
+            return Look(asked=False, told=told)
+        return Look(asked=True, answer=await self._ask(self.directory, subject.id), told=told)
+
+    async def _ask(self, directory: Directory, name: str) -> Answer | None:
+        if self.which == "user":
+            return await directory.user(name)
+        if self.which == "org":
+            return await directory.organization(name)
+        org_id, user_id = split_pair(name)
+        async with self.db.statement() as tx:
+            ours, whose = await roster.find_pair(tx, directory.provider, name)
+            row = await roster.get_pair(tx, ours, whose) if ours and whose else None
+        known = row.external_id if row else None
+        return await directory.membership(org_id, user_id, known=known)
+
+    async def write(self, tx: Tx, claim: Claim, seen: Look) -> None:
+        """Write the difference: what is final first, then how things are."""
+        act = Act(
+            tx=tx,
+            ids=self.ids,
+            provider=self.reader.provider,
+            now=self.clock.now(),
+            cause="event",
+            asked=False,
+            policy=self.policy,
+        )
+        made = [await self._write_told(act, claim.subject, told, seen) for told in seen.told]
+        if seen.asked:
+            act = replace(act, cause="look", asked=True)
+            made.append(await self._write_answer(act, claim.subject, seen.answer))
+        decided = [(claim.subject, one) for one in made if one is not None]
+        await decisions.append(tx, decided, at=act.now, seq=claim.seq)
+        await self._follow_up(act, claim.subject, [one for _, one in decided])
+
+    async def _write_told(
+        self, act: Act, subject: Subject, told: Told, look: Look
+    ) -> Decision | None:
+        made = await self._believed(act, subject, told, look)
+        if made is None:
+            return None
+        return replace(made, details={**made.details, "event": told.event_id})
+
+    async def _believed(
+        self, act: Act, subject: Subject, told: Told, look: Look
+    ) -> Decision | None:
+        if told.gone is not None:
+            if told.gone.kind == "user":
+                return await people.drop_user(act, told.gone.id, act.grave(told.gone.at))
+            if told.gone.kind == "org":
+                return await people.drop_organization(act, told.gone.id, act.grave(told.gone.at))
+            return await members.drop(act, subject.id, told.gone)
+        if isinstance(told.seen, SeenSession):
+            return await people.end_session(act, told.seen)
+        if look.asked or told.seen is None:
+            return None  # the answer knows better
+        return await _put(act, told.seen)
+
+    async def _write_answer(self, act: Act, subject: Subject, answer: Answer | None) -> Decision:
+        if answer is not None:
+            return await _put(act, answer)
+        if self.which == "user":
+            made = await people.drop_user(act, subject.id, act.grave())
+        elif self.which == "org":
+            made = await people.drop_organization(act, subject.id, act.grave())
+        else:
+            made = await members.drop_missing(act, subject.id)
+        if made.reason == MISSING:
+            await self._check_missing(act)
+        return made
+
+    async def _check_missing(self, act: Act) -> None:
+        """Stop where too many go missing that no event told of: the key may be a stranger's."""
+        missing = await decisions.count_of(
+            act.tx, act.provider, reason=MISSING, since=act.now - HOUR
+        )
+        if missing >= self.policy.absence_limit:
+            raise TooManyMissing(
+                f"{act.provider} lacks {missing + 1} that we know, within an hour",
+                provider=act.provider,
+            )
+
+    async def _follow_up(self, act: Act, subject: Subject, made: Sequence[Decision]) -> None:
+        """Ask again where the answer cannot be meant, and for those who are only named so far."""
+        if act.asked and any(_contradicts(one) for one in made):
+            ignored = await decisions.count_ignored(act.tx, subject, since=act.now - HOUR)
+            wait = asks_again(timedelta(seconds=2**ignored if ignored < 16 else 2**16))  # noqa: PLR2004 (far above the longest wait)
+            await journal.mark_later(act.tx, subject, wait=wait)
+        if self.which == "membership" and act.asked:
+            org_id, user_id = split_pair(subject.id)
+            unseen = await roster.list_unseen(act.tx, act.provider, [org_id, user_id])
+            named = {"org": org_id, "user": user_id}
+            wanted = [subject_of(act.provider, k, named[k]) for k in ("org", "user") if k in unseen]
+            if wanted:
+                await journal.mark(act.tx, wanted)
+
+
+async def _put(act: Act, seen: Answer | SeenSession) -> Decision:
+    if isinstance(seen, SeenUser):
+        return await people.put_user(act, seen)
+    if isinstance(seen, SeenOrganization):
+        return await people.put_organization(act, seen)
+    if isinstance(seen, SeenSession):
+        return await people.end_session(act, seen)
+    ((_, made),) = await members.put(act, seen.org, [seen])
+    return made
+
+
+def _contradicts(made: Decision) -> bool:
+    return made.reason in {fate.value for fate in Fate if fate.contradicts}
+
+
+def _when(told: Told) -> tuple[datetime, datetime, str]:
+    """Order events by what they are about, then by when they were sent."""
+    version = getattr(told.seen, "version", None)
+    return version or told.at, told.at, told.event_id
