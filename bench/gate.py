@@ -18,8 +18,9 @@ from tenure.base.ids import RandomIds
 from tenure.gate.cache import FactsCache
 from tenure.gate.check import Gate
 from tenure.gate.model import Needs
+from tenure.identity.issuers import clerk
 from tenure.identity.keys import Pem
-from tenure.identity.session import Verifier, clerk
+from tenure.identity.session import Verifier
 
 ISSUER = "https://clerk.bench.example"
 ROUNDS, WARM, COLD, PEOPLE = 7, 20_000, 400, 500

@@ -48,15 +48,23 @@ BAD = {
     "WORKOS_API_KEY": ("hunter2", "sk_"),
     "WORKOS_CLIENT_ID": ("hunter2", "client_"),
     "WORKOS_API_BASE": ("https://a.example.com?q=hunter2", "without a query"),
+    "WORKOS_ISSUER": ("https://api.workos.com/,hunter2", "http or https"),
+    "TENURE_SESSION_KEY": ("aHVudGVyMg==", "32 bytes in URL-safe base64"),
     "SUPABASE_URL": ("abcdefgh.supabase.co", "http or https"),
     "SUPABASE_SERVICE_ROLE_KEY": (supabase_token("anon"), "the key of role anon"),
     "SUPABASE_ANON_KEY": ("hunter2", "sb_publishable_"),
+    "SUPABASE_JWT_SECRET": ("hunter2", "at least 32 characters"),
+    "TENURE_IDENTITY": ("clerk,hunter2", "clerk or workos or supabase or oidc"),
+    "TENURE_OIDC_ISSUER": ("hunter2", "http or https"),
+    "TENURE_OIDC_ALGORITHM": ("HS256", "RS256 or ES256"),
     "CORS_ORIGINS": ("*", "every site"),
     "TENURE_RETURN_ORIGINS": ("app.example.com", "scheme, host"),
     "TENURE_HOST": ("not a host", "host name"),
     "TENURE_PORT": ("70000", "from 1 to 65535"),
     "TENURE_MAX_BODY_KB": ("0", "from 1 to 65536 KiB"),
     "TENURE_PAST_DUE_GRACE_DAYS": ("-1", "from 0 to 365 days"),
+    "TENURE_OVER_LIMIT": ("hunter2", "tolerate or deactivate"),
+    "TENURE_DECISION_DAYS": ("0", "from 1 to 3650 days"),
     "TENURE_PAUSE_MS": ("nan", "milliseconds"),
     "TENURE_WORKER_CONCURRENCY": ("1.5", "whole number"),
     "TENURE_LOG_FORMAT": ("xml", "json or text"),
@@ -121,14 +129,14 @@ export TENURE_HOST = "a.example.com"  # with a comment
 CORS_ORIGINS='https://a.example.com,https://b.example.com'
 
 WORKOS_WEBHOOK_SECRET="one#two\\"three"
-SUPABASE_JWT_SECRET=four#five   # six
+SUPABASE_JWT_SECRET=four#five-six-seven-eight-nine-ten   # eleven
 """,
     )
     settings = load({}, file)
     assert settings.host == "a.example.com"
     assert settings.cors_origins == ("https://a.example.com", "https://b.example.com")
-    assert settings.workos_webhook_secret == 'one#two"three'
-    assert settings.supabase_jwt_secret == "four#five"
+    assert settings.workos_webhook_secrets == ('one#two"three',)
+    assert settings.supabase_jwt_secret == "four#five-six-seven-eight-nine-ten"
 
 
 def test_a_line_that_cannot_be_read_is_named_but_not_repeated(tmp_path: Path) -> None:
@@ -180,6 +188,8 @@ def test_the_mode_comes_from_the_key_and_decides_the_rate() -> None:
     assert load({"STRIPE_SECRET_KEY": "sk_test_live_a"}).stripe_rate == 20
     assert load({"STRIPE_SECRET_KEY": "sk_live_a", "TENURE_STRIPE_RATE": "5"}).stripe_rate == 5
     assert not is_live("")
+    assert load({"CLERK_SECRET_KEY": "sk_live_a"}).clerk_rate == 80
+    assert load({"CLERK_SECRET_KEY": "sk_test_a"}).clerk_rate == 8
 
 
 def test_keys_of_two_modes_are_a_mix_up() -> None:
@@ -202,16 +212,76 @@ def test_what_a_command_needs_is_asked_for_with_all_other_problems() -> None:
         "TENURE_PORT",
         "DATABASE_URL",
         "STRIPE_WEBHOOK_SECRET",
-        "CLERK_ISSUER",
+        "an identity provider",
     ]
     assert load(COMPLETE, need="serve").stripe_webhook_secrets == ("whsec_one",)
     with pytest.raises(BadSettings, match="DATABASE_URL: is not set; `tenure db` needs it"):
         require(Settings(), "db")
 
 
-def test_a_bad_publishable_key_is_not_also_a_missing_issuer() -> None:
+def test_a_bad_publishable_key_is_not_also_a_missing_provider() -> None:
     found = problems({**COMPLETE, "CLERK_PUBLISHABLE_KEY": "pk_test_x"}, need="serve")
     assert list(found) == ["CLERK_PUBLISHABLE_KEY"]
+
+
+OIDC = {"TENURE_OIDC_ISSUER": "https://l.example.com/", "TENURE_OIDC_AUDIENCE": "api, other"}
+
+
+@pytest.mark.parametrize(
+    ("given", "trusted"),
+    [
+        ({"CLERK_PUBLISHABLE_KEY": publishable("c.example.com")}, ("clerk",)),
+        ({"CLERK_ISSUER": "https://c.example.com"}, ("clerk",)),
+        ({"WORKOS_CLIENT_ID": "client_1"}, ("workos",)),
+        ({"SUPABASE_URL": "https://a.supabase.co"}, ("supabase",)),
+        (OIDC, ("oidc",)),
+    ],
+)
+def test_any_one_identity_provider_is_enough_to_serve(
+    given: dict[str, str], trusted: tuple[str, ...]
+) -> None:
+    """T6: Clerk, WorkOS, Supabase Auth or any other issuer; none is a problem that names all."""
+    bare = {name: value for name, value in COMPLETE.items() if name != "CLERK_PUBLISHABLE_KEY"}
+    assert load({**bare, **given}, need="serve").trusted == trusted
+    lacking = problems(bare, need="serve")["an identity provider"]
+    for name in ("CLERK_PUBLISHABLE_KEY", "WORKOS_CLIENT_ID", "SUPABASE_URL", "TENURE_OIDC_ISSUER"):
+        assert name in lacking
+
+
+def test_a_supabase_database_beside_another_provider_opens_no_second_door() -> None:
+    """Whoever signs up at Supabase Auth is nobody here, unless TENURE_IDENTITY says so."""
+    both = {**COMPLETE, "SUPABASE_URL": "https://a.supabase.co"}
+    assert load(both).trusted == ("clerk",)
+    assert load({**both, "TENURE_IDENTITY": "supabase, Clerk"}).trusted == ("supabase", "clerk")
+
+
+def test_half_an_identity_provider_is_named() -> None:
+    found = problems({"TENURE_IDENTITY": "workos", "TENURE_OIDC_JWKS_URL": "https://a.example.com"})
+    assert "TENURE_IDENTITY names workos" in found["WORKOS_CLIENT_ID"]
+    assert "beside the other" in found["TENURE_OIDC_ISSUER"]
+    lone = {"TENURE_OIDC_ISSUER": OIDC["TENURE_OIDC_ISSUER"]}
+    assert "any application would pass" in problems(lone)["TENURE_OIDC_AUDIENCE"]
+    assert load(OIDC).oidc_audiences == ("api", "other")
+
+
+def test_the_name_of_an_issuer_keeps_its_slash() -> None:
+    names = "https://api.workos.com/,https://auth.example.com"
+    assert load({**OIDC, "WORKOS_ISSUER": names}).oidc_issuer == "https://l.example.com/"
+    assert load({"WORKOS_ISSUER": names}).workos_issuers == tuple(names.split(","))
+
+
+def test_webhook_secrets_and_session_keys_may_be_two_while_they_change() -> None:
+    new, old = (base64.urlsafe_b64encode(bytes([n] * 32)).decode() for n in (251, 2))
+    settings = load(
+        {
+            "CLERK_WEBHOOK_SECRET": "whsec_bmV3,whsec_b2xk",
+            "WORKOS_WEBHOOK_SECRET": "new, old",
+            "TENURE_SESSION_KEY": f"{new},{old}",
+        }
+    )
+    assert settings.clerk_webhook_secrets == ("whsec_bmV3", "whsec_b2xk")
+    assert settings.workos_webhook_secrets == ("new", "old")
+    assert settings.session_keys == (new, old)
 
 
 def test_supabase_mode_needs_no_database_but_this_release_cannot_serve_it() -> None:

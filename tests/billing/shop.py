@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import DictRow
 
 from tenure.base.clock import Clock
-from tenure.base.db import Db
+from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
 from tenure.billing import store
 from tenure.billing.checkout import Line, Order, Till
@@ -24,7 +24,7 @@ from tenure.billing.stripe import Stripe
 from tenure.billing.sync import Customers
 from tenure.identity import store as identity
 from tenure.identity.claims import Principal
-from tenure.identity.model import Organization, OrgId, User, UserId
+from tenure.identity.model import OrgId, SeenOrganization, SeenUser, UserId
 from tenure.journal import reconcile
 from tenure.journal import store as journal
 from tenure.journal.model import Claim, Subject
@@ -208,17 +208,26 @@ def a_person(name: str, org: str | None = None) -> Principal:
     )
 
 
+async def put_org(tx: Tx, org_id: OrgId, who: Principal, *, name: str = "Org") -> None:
+    seen = SeenOrganization(id=who.org_id or "", name=name, slug=None, version=None)
+    await identity.put_organization(tx, who.provider, org_id, seen, at=DAWN)
+
+
+async def put_user(tx: Tx, user_id: UserId, who: Principal) -> None:
+    seen = SeenUser(id=who.user_id, email=None, name=None, version=None)
+    await identity.put_users(tx, who.provider, [(user_id, seen)], at=DAWN)
+
+
 async def new_org(db: Db, number: int = 1) -> Owner:
     key = UUID(int=0xA000 + number)
-    org = Organization(id=OrgId(key), name=f"Org {number}", slug=None)
+    who = a_person("any", str(number))
     async with db.transaction() as tx:
-        await identity.put_organization(tx, org, a_person("any", str(number)), at=DAWN)
+        await put_org(tx, OrgId(key), who, name=f"Org {number}")
     return Owner(org_id=key, user_id=None)
 
 
 async def new_user(db: Db, number: int = 1) -> Owner:
     key = UUID(int=0xB000 + number)
-    user = User(id=UserId(key), email=None, name=None)
     async with db.transaction() as tx:
-        await identity.put_user(tx, user, a_person(str(number)), at=DAWN)
+        await put_user(tx, UserId(key), a_person(str(number)))
     return Owner(org_id=None, user_id=key)

@@ -9,11 +9,10 @@ from tenure.base.db import Tx
 from tenure.billing import copies, rules, store
 from tenure.billing.model import Customer, Owner, Status, Subscription
 from tenure.gate import store as gate
-from tenure.identity import store as identity
-from tenure.identity.model import Organization, OrgId, User, UserId
+from tenure.identity.model import OrgId, UserId
 
 from .builders import NOON, a_subscription, an_account, names
-from .shop import DAWN, a_person
+from .shop import a_person, put_org, put_user
 from .test_copies import BLANK
 
 ORG_ID, USER_ID = OrgId(UUID(int=0xA001)), UserId(UUID(int=0xB001))
@@ -33,10 +32,15 @@ sets = st.lists(tied, max_size=6, unique_by=lambda s: s.id)
 
 
 async def given_people(tx: Tx) -> None:
-    org = Organization(id=ORG_ID, name="Org", slug=None)
-    await identity.put_user(tx, User(id=USER_ID, email=None, name=None), ALONE, at=DAWN)
-    await identity.put_organization(tx, org, IN_ORG, at=DAWN)
-    await identity.put_membership(tx, UUID(int=1), ORG_ID, USER_ID, role="admin", at=DAWN)
+    await put_user(tx, USER_ID, ALONE)
+    await put_org(tx, ORG_ID, IN_ORG)
+    await tx.execute(
+        """
+        INSERT INTO tenure.memberships (id, org_id, user_id, role, status, created_at, updated_at)
+        VALUES (gen_random_uuid(), %s, %s, 'admin', 'active', now(), now())
+        """,
+        (ORG_ID, USER_ID),
+    )
 
 
 async def put(tx: Tx, owner: Owner, number: int, bought: list[Subscription]) -> None:

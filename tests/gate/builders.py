@@ -19,7 +19,8 @@ from tenure.gate.cache import FactsCache
 from tenure.gate.check import Gate
 from tenure.gate.model import Bought, Facts
 from tenure.identity.claims import Principal
-from tenure.identity.session import Verifier, clerk
+from tenure.identity.issuers import clerk
+from tenure.identity.session import Verifier
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ORG, USER = UUID(int=1), UUID(int=2)

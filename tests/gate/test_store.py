@@ -31,7 +31,7 @@ async def people(tx: Tx) -> Tx:
         await _name(tx, f"user_{user.int}", user=user)
         await tx.execute(
             """
-            INSERT INTO tenure.memberships VALUES (%s, %s, %s, %s, %s, true, now(), now())
+            INSERT INTO tenure.memberships VALUES (%s, %s, %s, %s, %s, false, now(), now())
             """,
             (CountedIds(user.int).uuid(), ORG, user, role, status),
         )

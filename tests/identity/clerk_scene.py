@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from tenure.base.clock import StoppedClock
-from tenure.identity.session import Verifier, clerk
+from tenure.identity.issuers import clerk
+from tenure.identity.session import Verifier
 from tenure.sandbox.clerk import signing, tokens
 from tenure.sandbox.clerk.app import Running, running_clerk
 

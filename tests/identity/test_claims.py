@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tenure.base.clock import StoppedClock
 from tenure.identity.claims import ClerkClaims, ClerkOrg, Principal, granted
 from tenure.identity.errors import NotProven
+from tenure.identity.issuers import clerk
 from tenure.identity.keys import Pem
-from tenure.identity.session import Verifier, clerk
+from tenure.identity.session import Verifier
 from tenure.sandbox.clerk.signing import SigningKey, sign
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

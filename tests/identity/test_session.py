@@ -8,8 +8,9 @@ import pytest
 from tenure.base.clock import StoppedClock
 from tenure.identity import errors
 from tenure.identity.claims import Claims
+from tenure.identity.issuers import clerk
 from tenure.identity.keys import KeyAddress, Pem
-from tenure.identity.session import Verifier, bearer, clerk
+from tenure.identity.session import Verifier, bearer
 from tests.identity.clerk_scene import START, Scene, a_scene
 
 NOW = START.timestamp()

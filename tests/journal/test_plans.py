@@ -46,6 +46,12 @@ FILL = """
     SELECT gen_random_uuid(), md5('org' || n)::uuid, md5('user' || n)::uuid, 'admin', 'active',
            now(), now() FROM generate_series(1, 50000) n;
 
+    INSERT INTO tenure.tombstones (provider, kind, external_id, deleted_at, proof, written_at)
+    SELECT 'clerk', 'user', 'gone_' || n, now(), 'event', now() FROM generate_series(1, 50000) n;
+
+    INSERT INTO tenure.revoked_sessions (provider, session_id, user_id, revoked_at)
+    SELECT 'clerk', 'sess_' || n, 'user_' || n, now() FROM generate_series(1, 50000) n;
+
     INSERT INTO tenure.audit_heads (chain, seq, hash)
     SELECT md5('org' || n)::uuid, 0, '' FROM generate_series(1, 50000) n;
 

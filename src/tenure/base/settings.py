@@ -1,28 +1,31 @@
 """Settings: loaded once, frozen, every problem in one message, secrets never shown."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from tenure.base import dotenv as dotenv_file
 from tenure.base.errors import TenureError
-from tenure.base.settings_table import FIELDS, LIVE_RATE, TEST_RATE, Settings, is_live
+from tenure.base.settings_outside import CLERK_LIVE_RATE, CLERK_TEST_RATE, LIVE_RATE, TEST_RATE
+from tenure.base.settings_table import FIELDS, Settings, is_live
 from tenure.base.variables import Problem, Variable, frontend, is_loopback
 
 __all__ = ["BadSettings", "Need", "Settings", "load", "require"]
 
 OURS = "TENURE_"
+IDENTITY = "an identity provider"
 Need = Literal["serve", "work", "db"]
 NEEDS: dict[Need, tuple[str, ...]] = {
-    "serve": (
-        "DATABASE_URL",
-        "STRIPE_SECRET_KEY",
-        "STRIPE_WEBHOOK_SECRET",
-        "CLERK_ISSUER",
-    ),
+    "serve": ("DATABASE_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
     "work": ("DATABASE_URL", "STRIPE_SECRET_KEY"),
     "db": ("DATABASE_URL",),
+}
+NAMED_BY = {  # what each identity provider is configured by
+    "clerk": "CLERK_PUBLISHABLE_KEY",
+    "workos": "WORKOS_CLIENT_ID",
+    "supabase": "SUPABASE_URL",
+    "oidc": "TENURE_OIDC_ISSUER",
 }
 _NAMES = {variable.name: field for field, variable in FIELDS.items()}
 
@@ -58,9 +61,9 @@ def load(
             problems.append(Problem(name=variable.name, wrong=str(exc), example=variable.example))
     settings = Settings(**_derived(values))
     bad = {problem.name for problem in problems}
-    if "CLERK_PUBLISHABLE_KEY" in bad:
-        bad.add("CLERK_ISSUER")  # which it would have named
-    problems += _mix_ups(settings)
+    if bad & {"CLERK_ISSUER", *NAMED_BY.values()}:
+        bad.add(IDENTITY)  # which one of these would have been
+    problems += [mixed for mixed in _mix_ups(settings) if mixed.name not in bad]
     if need:
         problems += [lack for lack in _missing(settings, need) if lack.name not in bad]
     if problems:
@@ -96,6 +99,8 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     found.setdefault("return_origins", values.get("cors_origins", ()))
     live = is_live(values.get("stripe_secret_key", ""))
     found.setdefault("stripe_rate", LIVE_RATE if live else TEST_RATE)
+    clerk_live = is_live(values.get("clerk_secret_key", ""))
+    found.setdefault("clerk_rate", CLERK_LIVE_RATE if clerk_live else CLERK_TEST_RATE)
     return found
 
 
@@ -114,6 +119,10 @@ def _missing(settings: Settings, need: Need) -> list[Problem]:
         if not getattr(settings, _NAMES[name]):
             example = FIELDS[_NAMES[name]].example
             found.append(Problem(name=name, wrong=_why(settings, name, need), example=example))
+    if need == "serve" and not settings.trusted:
+        names = ", ".join(NAMED_BY.values())
+        wrong = f"none is set; `tenure serve` needs at least one of {names} (or CLERK_ISSUER)"
+        found.append(Problem(name=IDENTITY, wrong=wrong))
     return found
 
 
@@ -123,12 +132,37 @@ def _why(settings: Settings, name: str, need: Need) -> str:
             f"is not set, and `tenure {need}` of this release needs it: "
             "SUPABASE_URL with SUPABASE_SERVICE_ROLE_KEY is not enough yet"
         )
-    if name == "CLERK_ISSUER":
-        return "is not set, and CLERK_PUBLISHABLE_KEY, which names it too, is not either"
     return f"is not set; `tenure {need}` needs it"
 
 
 def _mix_ups(settings: Settings) -> list[Problem]:
+    """Name settings that are good by themselves and wrong beside one another."""
+    return [*_mixed_modes(settings), *_half_identity(settings)]
+
+
+def _half_identity(settings: Settings) -> Iterator[Problem]:
+    """Name identity providers that lack something, and those that are wished for and not there."""
+    for provider in settings.identity:
+        if provider not in settings.configured:
+            name = NAMED_BY[provider]
+            wrong = f"is not set, and TENURE_IDENTITY names {provider}"
+            yield Problem(name=name, wrong=wrong, example=FIELDS[_NAMES[name]].example)
+    lone = settings.oidc_audiences or settings.oidc_jwks_url
+    if settings.oidc_issuer and not settings.oidc_audiences:
+        yield Problem(
+            name="TENURE_OIDC_AUDIENCE",
+            wrong="is not set beside TENURE_OIDC_ISSUER: tokens for any application would pass",
+            example="https://api.example.com",
+        )
+    elif lone and not settings.oidc_issuer:
+        yield Problem(
+            name="TENURE_OIDC_ISSUER",
+            wrong="is not set beside the other TENURE_OIDC_ settings, which mean nothing then",
+            example="https://login.example.com/",
+        )
+
+
+def _mixed_modes(settings: Settings) -> list[Problem]:
     """Name keys of one mode beside keys of the other."""
     stripe_live = settings.livemode and not is_loopback(settings.stripe_api_base)
     secret, publishable = settings.clerk_secret_key, settings.clerk_publishable_key

@@ -7,70 +7,28 @@ default, or the empty value of its type: "" or ().
 # ruff: noqa: RUF009 (the calls are field specifiers, as dataclasses.field is)
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Literal
 
+from tenure.base.settings_outside import Outside
 from tenure.base.variables import (
-    Parser,
     Variable,
     choice,
-    number,
     origin,
     pattern,
-    postgres,
-    publishable_key,
+    setting,
     several,
     span,
-    supabase_key,
-    svix_secret,
-    text,
-    web_address,
     whole,
 )
 
-LIVE_RATE, TEST_RATE = 80.0, 20.0  # Stripe allows 100 and 25 calls per second: room for others
-
-STRIPE_KEY = pattern(
-    r"[sr]k_(test|live)_\w+",
-    "must begin with sk_test_, sk_live_, rk_test_ or rk_live_",
-    pk_="the publishable key",
-    whsec_="a webhook secret",
-)
-STRIPE_WEBHOOK = pattern(
-    r"whsec_\S+",
-    "each must begin with whsec_",
-    sk_="a secret key",
-    we_="the id of the endpoint, not its secret",
-)
-CLERK_KEY = pattern(
-    r"sk_(test|live)_\w+", "must begin with sk_test_ or sk_live_", pk_="the publishable key"
-)
-
-
-def _var(
-    name: str,
-    parse: Parser,
-    *,
-    unset: object = "",
-    default: str = "",
-    **columns: Any,  # noqa: ANN401 (the other columns of Variable, which checks them)
-) -> Any:  # noqa: ANN401 (as dataclasses.field: the annotation beside it says the type)
-    variable = Variable(name=name, parse=parse, default=default, **columns)
-    return field(default=parse(default) if default else unset, metadata={"variable": variable})
-
-
-_database = partial(_var, group="Database")
-_stripe = partial(_var, group="Stripe")
-_clerk = partial(_var, group="Clerk")
-_workos = partial(_var, group="WorkOS")
-_supabase = partial(_var, group="Supabase")
-_browsers = partial(_var, group="Browsers")
-_service = partial(_var, group="Service")
-_policy = partial(_var, group="Policy")
-_worker = partial(_var, group="Worker")
-_logs = partial(_var, group="Logs")
+_browsers = partial(setting, group="Browsers")
+_service = partial(setting, group="Service")
+_policy = partial(setting, group="Policy")
+_worker = partial(setting, group="Worker")
+_logs = partial(setting, group="Logs")
 
 
 def is_live(key: str) -> bool:
@@ -79,157 +37,9 @@ def is_live(key: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings:
+class Settings(Outside):
     """Everything a process is told from outside."""
 
-    database_url: str = _database(
-        "DATABASE_URL",
-        postgres,
-        secret=True,
-        example="postgresql://tenure:password@127.0.0.1:5432/app",
-        help="Where Postgres is: a URL, or key=value pairs as libpq reads them.",
-    )
-    database_direct_url: str = _database(
-        "DATABASE_DIRECT_URL",
-        postgres,
-        secret=True,
-        example="postgresql://tenure:password@db.example.com:5432/app",
-        help="The same database without the pooler, when DATABASE_URL is a transaction pooler: "
-        "for LISTEN, the worker and `tenure db`.",
-    )
-    stripe_secret_key: str = _stripe(
-        "STRIPE_SECRET_KEY",
-        STRIPE_KEY,
-        secret=True,
-        example="sk_test_example",
-        help="Stripe's secret or restricted key; its mode (test or live) is ours.",
-    )
-    stripe_webhook_secrets: tuple[str, ...] = _stripe(
-        "STRIPE_WEBHOOK_SECRET",
-        several(STRIPE_WEBHOOK),
-        secret=True,
-        unset=(),
-        example="whsec_new,whsec_old",
-        help="The signing secret of the webhook endpoint; both, with a comma, while it rolls.",
-    )
-    stripe_api_base: str = _stripe(
-        "STRIPE_API_BASE",
-        web_address,
-        default="https://api.stripe.com",
-        example="http://127.0.0.1:12111",
-        help="Where Stripe's API is: another address for the sandbox.",
-    )
-    stripe_account: str = _stripe(
-        "TENURE_STRIPE_ACCOUNT",
-        pattern(r"acct_\w+", "must begin with acct_"),
-        example="acct_example",
-        help="The connected account that every call is made for (Stripe Connect).",
-    )
-    stripe_rate: float = _stripe(
-        "TENURE_STRIPE_RATE",
-        number(0.1, 10_000, unit="calls per second"),
-        unset=TEST_RATE,
-        default_is=f"{LIVE_RATE:g} with a live key, {TEST_RATE:g} with a test key",
-        example="40",
-        help="Calls per second to Stripe, for all processes together.",
-    )
-    clerk_secret_key: str = _clerk(
-        "CLERK_SECRET_KEY",
-        CLERK_KEY,
-        secret=True,
-        example="sk_test_example",
-        help="Clerk's secret key, for reading users, organizations and memberships.",
-    )
-    clerk_publishable_key: str = _clerk(
-        "CLERK_PUBLISHABLE_KEY",
-        publishable_key,
-        example="pk_test_Y2xlcmsuZXhhbXBsZS5jb20k",
-        help="Clerk's publishable key: it names the issuer of session tokens.",
-    )
-    clerk_issuer: str = _clerk(
-        "CLERK_ISSUER",
-        web_address,
-        default_is="the host named in CLERK_PUBLISHABLE_KEY",
-        example="https://clerk.example.com",
-        help="The exact `iss` of session tokens; their keys are read below it.",
-    )
-    clerk_webhook_secret: str = _clerk(
-        "CLERK_WEBHOOK_SECRET",
-        svix_secret,
-        secret=True,
-        example="whsec_ZXhhbXBsZQ==",
-        help="The signing secret of Clerk's webhook endpoint.",
-    )
-    clerk_api_base: str = _clerk(
-        "CLERK_API_BASE",
-        web_address,
-        default="https://api.clerk.com",
-        example="http://127.0.0.1:12112",
-        help="Where Clerk's Backend API is: another address for the sandbox.",
-    )
-    clerk_authorized_parties: tuple[str, ...] = _clerk(
-        "CLERK_AUTHORIZED_PARTIES",
-        several(origin),
-        unset=(),
-        example="https://app.example.com,http://localhost:3000",
-        help="Origins whose session tokens are accepted (`azp`); unset: not checked.",
-    )
-    workos_api_key: str = _workos(
-        "WORKOS_API_KEY",
-        pattern(r"sk_\w+", "must begin with sk_"),
-        secret=True,
-        example="sk_example",
-        help="WorkOS's API key. Checked, and not used yet.",
-    )
-    workos_client_id: str = _workos(
-        "WORKOS_CLIENT_ID",
-        pattern(r"client_\w+", "must begin with client_"),
-        example="client_example",
-        help="WorkOS's client id: it names the issuer of access tokens. Checked, and not used yet.",
-    )
-    workos_webhook_secret: str = _workos(
-        "WORKOS_WEBHOOK_SECRET",
-        text,
-        secret=True,
-        example="example",
-        help="The signing secret of WorkOS's webhook endpoint. Checked, and not used yet.",
-    )
-    workos_api_base: str = _workos(
-        "WORKOS_API_BASE",
-        web_address,
-        default="https://api.workos.com",
-        example="http://127.0.0.1:12113",
-        help="Where WorkOS's API is: another address for the sandbox.",
-    )
-    supabase_url: str = _supabase(
-        "SUPABASE_URL",
-        web_address,
-        example="https://abcdefgh.supabase.co",
-        help="The Supabase project's address. Checked, and not used yet.",
-    )
-    supabase_service_role_key: str = _supabase(
-        "SUPABASE_SERVICE_ROLE_KEY",
-        supabase_key("service_role", "sb_secret_"),
-        secret=True,
-        example="sb_secret_example",
-        help="The key that passes row-level security; never given to a browser. "
-        "Checked, and not used yet.",
-    )
-    supabase_anon_key: str = _supabase(
-        "SUPABASE_ANON_KEY",
-        supabase_key("anon", "sb_publishable_"),
-        secret=True,
-        example="sb_publishable_example",
-        help="The key that row-level security applies to. Checked, and not used yet.",
-    )
-    supabase_jwt_secret: str = _supabase(
-        "SUPABASE_JWT_SECRET",
-        text,
-        secret=True,
-        example="example",
-        help="The shared secret of Supabase Auth tokens, in projects that still sign with one. "
-        "Checked, and not used yet.",
-    )
     cors_origins: tuple[str, ...] = _browsers(
         "CORS_ORIGINS",
         several(origin),
@@ -302,6 +112,37 @@ class Settings:
         help="observe: nobody is refused for her subscription, role or plan; decisions say what "
         "would have been.",
     )
+    over_limit: Literal["tolerate", "deactivate"] = _policy(
+        "TENURE_OVER_LIMIT",
+        choice("tolerate", "deactivate"),
+        default="tolerate",
+        example="deactivate",
+        help="What becomes of members whom a provider added beyond the seats: tolerate keeps them, "
+        "without a seat; deactivate undoes it at the provider.",
+    )
+    user_deletion: Literal["anonymise", "keep", "cascade"] = _policy(
+        "TENURE_USER_DELETION",
+        choice("anonymise", "keep", "cascade"),
+        default="anonymise",
+        example="keep",
+        help="What becomes of a user whom the provider deleted: anonymise keeps the row without "
+        "name and address, keep leaves it as it is, cascade deletes it.",
+    )
+    decisions_kept: timedelta = _policy(
+        "TENURE_DECISION_DAYS",
+        span(1, 3650, unit="days"),
+        default="30",
+        example="90",
+        help="How many days it is kept what was made of an event, and why.",
+    )
+    absence_limit: int = _policy(
+        "TENURE_ABSENCE_LIMIT",
+        whole(0, 1_000_000),
+        default="50",
+        example="500",
+        help="How many users, organizations and memberships may be dropped in an hour because the "
+        "provider does not have them any more and no event said so; then somebody is asked.",
+    )
     inbox_kept: timedelta = _policy(
         "TENURE_INBOX_DAYS",
         span(1, 3650, unit="days"),
@@ -342,7 +183,14 @@ class Settings:
         span(1, 86_400, unit="seconds"),
         default="300",
         example="60",
-        help="How often every source is listed, so that lost events do not matter.",
+        help="How often Stripe's events are listed, so that lost ones do not matter.",
+    )
+    walk_every: timedelta = _worker(
+        "TENURE_WALK_SECONDS",
+        span(10, 86_400, unit="seconds"),
+        default="900",
+        example="3600",
+        help="How often all users, organizations and memberships are listed, for the same reason.",
     )
     log_format: str = _logs(
         "TENURE_LOG_FORMAT",

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
@@ -46,6 +46,19 @@ class Problem:
     def __str__(self) -> str:
         tail = f"; for example {self.name}={self.example}" if self.example else ""
         return f"{self.name}: {self.wrong}{tail}"
+
+
+def setting(
+    name: str,
+    parse: Parser,
+    *,
+    unset: object = "",
+    default: str = "",
+    **columns: Any,  # noqa: ANN401 (the other columns of Variable, which checks them)
+) -> Any:  # noqa: ANN401 (as dataclasses.field: the annotation beside it says the type)
+    """Make a field that is read from a variable; `unset` is its value where that has no default."""
+    variable = Variable(name=name, parse=parse, default=default, **columns)
+    return field(default=parse(default) if default else unset, metadata={"variable": variable})
 
 
 def text(value: str) -> str:
@@ -144,6 +157,12 @@ def postgres(value: str) -> str:
     return value
 
 
+def issuer(value: str) -> str:
+    """Take the name of an issuer: an address, exactly as its tokens say it, slash or no slash."""
+    web_address(value)
+    return value
+
+
 def web_address(value: str) -> str:
     """Take an http or https address without query; a final slash is dropped."""
     parts = _split(value)
@@ -173,6 +192,26 @@ def svix_secret(value: str) -> str:
         good = False
     if not good:
         raise ValueError("must be whsec_ and base64, as the endpoint's page shows it")
+    return value
+
+
+def shared_secret(value: str) -> str:
+    """Take a secret that HS256 may be trusted with: short ones can be guessed from any token."""
+    if len(value.encode()) < 32:  # noqa: PLR2004 (RFC 7518: as long as the hash, 256 bits)
+        raise ValueError("must be at least 32 characters long")
+    if value.startswith("-----BEGIN"):
+        raise ValueError("is a PEM key; the shared secret is a line of text")
+    return value
+
+
+def cipher_key(value: str) -> str:
+    """Take a Fernet key: 32 random bytes in the URL-safe form of base64."""
+    try:
+        found = base64.b64decode(value, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != 32:  # noqa: PLR2004 (Fernet: 16 bytes to sign with, 16 to encrypt with)
+        raise ValueError("must be 32 bytes in URL-safe base64: 44 characters")
     return value
 
 

@@ -1,6 +1,6 @@
 """Everything the doors hand out: built once, when a process starts, and passed down."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,11 +18,14 @@ from tenure.billing.checkout import Till
 from tenure.billing.customers import Desk
 from tenure.billing.stripe import Stripe
 from tenure.billing.sync import Customers
+from tenure.entry.issuers import issuers
+from tenure.entry.providers import open_directories, readers
 from tenure.gate.cache import FactsCache
 from tenure.gate.check import Gate
 from tenure.gate.model import Policy
 from tenure.gate.watch import watching
-from tenure.identity.session import Verifier, clerk
+from tenure.identity.directory import Directory, Reader
+from tenure.identity.session import Verifier
 from tenure.journal.inbox import Inbox
 from tenure.journal.reconcile import Pace
 
@@ -36,6 +39,8 @@ class World:
     ids: Ids
     db: Db
     stripe: Stripe
+    readers: Mapping[str, Reader]  # by provider: whose events we read
+    directories: Mapping[str, Directory]  # whom we have a key for, and can ask
 
     @property
     def direct_url(self) -> str:
@@ -83,7 +88,7 @@ class Service:
 async def open_world(
     settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
 ) -> AsyncGenerator[World]:
-    """Open the database and Stripe while the block lasts; neither needs to answer yet."""
+    """Open the database and the providers while the block lasts; none needs to answer yet."""
     pooled = bool(settings.database_direct_url) or await is_pooled(settings.database_url)
     pool = open_pool(settings.database_url, size=settings.pool_size, pooled=pooled)
     async with AsyncExitStack() as stack:
@@ -103,6 +108,8 @@ async def open_world(
             ids=ids or RandomIds(),
             db=db,
             stripe=stripe,
+            readers=readers(settings),
+            directories=await stack.enter_async_context(open_directories(settings, db)),
         )
 
 
@@ -118,14 +125,9 @@ async def open_gate(world: World) -> AsyncGenerator[Gate]:
     """Open the verifier and the gate: all that a guarded application needs."""
     settings = world.settings
     cache = FactsCache(max_age=settings.facts_max_age)
-    issuer = clerk(
-        settings.clerk_issuer,
-        authorized_parties=settings.clerk_authorized_parties,
-        azp_optional=True,  # scripts and native applications send no Origin, so Clerk names none
-    )
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient())
-        verifier = Verifier([issuer], clock=world.clock, http=http)
+        verifier = Verifier(issuers(settings), clock=world.clock, http=http)
         stack.push_async_callback(verifier.close)
         await stack.enter_async_context(watching(world.direct_url, cache))
         yield Gate(

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from tenure.base.errors import TenureError
 from tenure.base.log import about, request_id
 from tenure.gate import told
 from tenure.gate.check import Gate, not_signed_in
-from tenure.gate.model import Decision, Needs
+from tenure.gate.model import SAFE_METHODS, Decision, Needs
 from tenure.identity.errors import NotProven
 from tenure.identity.session import bearer
 
@@ -65,7 +66,8 @@ class GateMiddleware:
             token = bearer(_header(scope, b"authorization").decode("latin-1"))
         except NotProven as exc:
             return not_signed_in(exc)
-        return await self._open_gate().check(token, needs)
+        writes = scope.get("method", "GET") not in SAFE_METHODS
+        return await self._open_gate().check(token, replace(needs, fresh=True) if writes else needs)
 
     def _open_gate(self) -> Gate:
         return self._gate if isinstance(self._gate, Gate) else self._gate()

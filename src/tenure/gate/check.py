@@ -31,11 +31,13 @@ class Gate:
     def recall(self, token: str, needs: Needs) -> Decision | None:
         """Decide from what this process knows already; None when it must ask."""
         who = self.verifier.recall(token)
-        if who is None:
+        if who is None or needs.fresh:
             return None
         facts = self.cache.get((who.provider, who.user_id, who.org_id))
         if facts is None:
             return None
+        if (over := rules.over(facts, who)) is not None:
+            return not_signed_in(over)
         return rules.decide(facts, needs, self.clock.now(), self.policy)
 
     async def check(self, token: str, needs: Needs) -> Decision:
@@ -49,17 +51,22 @@ class Gate:
             who = await self.verifier.verify(token)
         except NotProven as exc:
             return not_signed_in(exc)
-        facts = await self.facts(who)
+        facts = await self.facts(who, fresh=needs.fresh)
+        if (over := rules.over(facts, who)) is not None:
+            return not_signed_in(over)
         return rules.decide(facts, needs, self.clock.now(), self.policy)
 
     async def explain(self, who: Principal) -> Decision:
         """Say how things stand with somebody's subscription, whatever a route may need."""
         return rules.decide(await self.facts(who), Needs(), self.clock.now(), self.policy)
 
-    async def facts(self, who: Principal) -> Facts:
-        """Read the facts about a verified token's bearer; a new one gets her rows first."""
+    async def facts(self, who: Principal, *, fresh: bool = False) -> Facts:
+        """Read the facts about a verified token's bearer; a new one gets her rows first.
+
+        `fresh`: read them now, whatever is remembered.
+        """
         key: Key = (who.provider, who.user_id, who.org_id)
-        if (kept := self.cache.get(key)) is not None:
+        if not fresh and (kept := self.cache.get(key)) is not None:
             return kept
         facts = await self._read(key, who)
         if _is_new(facts, who):

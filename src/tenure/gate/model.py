@@ -56,6 +56,10 @@ class Facts:
     bought: Bought | None
     features: frozenset[str] = NOTHING
     read_at: datetime
+    is_deleted: bool = False  # the user, by her provider
+    is_blocked: bool = False  # the user, by her provider
+    valid_after: datetime | None = None  # session tokens issued before are refused
+    ended_sessions: frozenset[str] = NOTHING  # of the user's, by the provider's ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,10 @@ class Needs:
     features: frozenset[str] = NOTHING  # all of them
     personal: bool = False  # who acts for herself, without an organization, needs no role
     always: bool = False  # refused also while the gate observes: where money is spent
+    fresh: bool = False  # facts are read now, whatever this process remembers: for every write
 
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110: they change nothing
 ANY_MEMBER = Needs(subscription=False)
 
 

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from tenure.billing.model import Status
 from tenure.gate.model import Bought, Decision, Facts, Needs, Policy, Reason
+from tenure.identity.claims import Principal
+from tenure.identity.errors import NotProven, SessionEnded, UserBlocked, UserDeleted
 
 CLOSED: dict[Status, tuple[Reason, str, str]] = {
     Status.INCOMPLETE: (
@@ -53,6 +55,19 @@ def decide(facts: Facts, needs: Needs, now: datetime, policy: Policy) -> Decisio
     if policy.observe and not (answer.allowed or needs.always):
         return replace(answer, allowed=True, enforced=False)
     return answer
+
+
+def over(facts: Facts, who: Principal) -> NotProven | None:
+    """Say why a good token counts no more, if so: its session, its user or its time is over."""
+    if facts.is_deleted:
+        return UserDeleted("the user was deleted")
+    if facts.is_blocked:
+        return UserBlocked("the user is blocked")
+    if who.session_id is not None and who.session_id in facts.ended_sessions:
+        return SessionEnded("the session has ended")
+    if facts.valid_after is not None and who.issued_at < facts.valid_after:
+        return SessionEnded("the token was issued before the user's sessions were ended")
+    return None
 
 
 def _not_asked(facts: Facts) -> Decision:

@@ -18,6 +18,11 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
     cur = await tx.execute(
         """
         SELECT u.user_id, o.org_id, CASE WHEN m.status = 'active' THEN m.role END AS role, s.*,
+               p.deleted_at IS NOT NULL AS is_deleted, p.valid_after,
+               p.blocked_until IS NOT NULL AND p.blocked_until > %(at)s AS is_blocked,
+               ARRAY(SELECT r.session_id FROM tenure.revoked_sessions r
+                      WHERE r.provider = %(provider)s AND r.user_id = %(user)s
+                      ORDER BY r.revoked_at DESC LIMIT 100) AS ended_sessions,
                ARRAY(SELECT e.lookup_key
                        FROM tenure.entitlements e
                        JOIN tenure.stripe_customers c USING (stripe_customer_id)
@@ -26,6 +31,7 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
           FROM (SELECT 1) AS one
           LEFT JOIN tenure.identities u ON u.provider = %(provider)s AND u.external_id = %(user)s
           LEFT JOIN tenure.identities o ON o.provider = %(provider)s AND o.external_id = %(org)s
+          LEFT JOIN tenure.users p ON p.id = u.user_id
           LEFT JOIN tenure.memberships m ON m.user_id = u.user_id AND m.org_id = o.org_id
           LEFT JOIN LATERAL (
                SELECT s.id, s.status, s.created_at, s.current_period_end, s.trial_end,
@@ -47,11 +53,16 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
             "user": who.user_id,
             "org": who.org_id,
             "livemode": livemode,
+            "at": at,
         },
     )
     row = await cur.fetchone()
     if row is None:
         raise AssertionError("a SELECT without WHERE gives one row")
+    return _facts(row, at)
+
+
+def _facts(row: DictRow, at: datetime) -> Facts:
     return Facts(
         user_id=row["user_id"],
         org_id=row["org_id"],
@@ -59,6 +70,10 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
         bought=_bought(row) if row["id"] else None,
         features=frozenset(row["features"]),
         read_at=at,
+        is_deleted=row["is_deleted"],
+        is_blocked=bool(row["is_blocked"]),
+        valid_after=row["valid_after"],
+        ended_sessions=frozenset(row["ended_sessions"]),
     )
 
 

@@ -1,19 +1,24 @@
 """What a token says about who is asking, in one form for every provider."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from tenure.base.clock import moment
-from tenure.identity.errors import BadToken, PendingSession
+from tenure.identity.errors import AnonymousUser, BadToken, PendingSession
 
+WORD = re.compile(r"[\x21-\x7e]{1,255}\Z")
+POSTGRES_ROLE = "authenticated"  # what Supabase wants to read in `role`, whoever signed the token
+API_KEYS = frozenset({"anon", "service_role"})  # roles of Supabase's long-lived keys
 END_OF_TIME = 253_402_300_799  # UNIX seconds; the last second of the year 9999, datetime's limit
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+\Z")]
 Name = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=END_OF_TIME)]
 
 
@@ -48,21 +53,40 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     aud: str | list[str] | None = None
     azp: str | None = None
 
+    @property
+    def client(self) -> str | None:
+        """The application it was made for, where a provider names it in its own way."""
+        return None
+
     def principal(self, provider: str) -> Principal:
         """Say who is asking."""
+        return self.bearer(provider)
+
+    def bearer(self, provider: str, **more: Any) -> Principal:  # noqa: ANN401 (Principal's fields, which checks them)
+        """Make the principal: what every provider says, and `more` that this one says."""
+        nothing: dict[str, Any] = {
+            "session_id": None,
+            "org_id": None,
+            "org_slug": None,
+            "role": None,
+            "permissions": frozenset[str](),
+            "actor": None,
+        }
         return Principal(
             provider=provider,
             issuer=self.iss,
             user_id=self.sub,
-            session_id=None,
-            org_id=None,
-            org_slug=None,
-            role=None,
-            permissions=frozenset(),
-            actor=None,
             issued_at=moment(self.iat),
             expires_at=moment(self.exp),
+            **nothing | more,
         )
+
+
+def plain_role(role: object) -> str | None:
+    """Write a role as we do: "admin", where Clerk also says "org:admin"; None if it is no name."""
+    if not isinstance(role, str) or not WORD.match(role):
+        return None
+    return role.removeprefix("org:") or None
 
 
 class ActorClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,18 +132,14 @@ class ClerkClaims(Claims, frozen=True, kw_only=True):
         if self.v not in (1, 2):
             raise BadToken(f"session token version {self.v} is not known", reason="version")
         org_id, slug, role, permissions = self._flat() if self.v == 1 else self._nested()
-        return Principal(
-            provider=provider,
-            issuer=self.iss,
-            user_id=self.sub,
+        return self.bearer(
+            provider,
             session_id=self.sid,
             org_id=org_id,
             org_slug=slug,
-            role=(role or "").removeprefix("org:") or None,
+            role=plain_role(role),
             permissions=permissions,
             actor=self.act.sub if self.act else None,
-            issued_at=moment(self.iat),
-            expires_at=moment(self.exp),
         )
 
     def _flat(self) -> tuple[str | None, str | None, str | None, frozenset[str]]:
@@ -158,3 +178,81 @@ def _mask(text: str) -> int:
     if len(digits) > 64 or not (digits.isascii() and digits.isdigit()):  # noqa: PLR2004 (64 digits: 200 permissions)
         raise BadToken("the permission masks of the token are not numbers", reason="claims")
     return int(digits)
+
+
+class WorkosClaims(Claims, frozen=True, kw_only=True):
+    """WorkOS's access token.
+
+    Source: WorkOS docs, "Session tokens".
+    """
+
+    sid: Id  # a machine's token has none
+    org_id: Id | None = None
+    role: Id | None = None
+    roles: list[Id] | None = None  # the first one is `role`
+    user_role: object = None  # where a template moved it to, to leave `role` to Supabase
+    permissions: list[Id] | None = None
+    act: ActorClaim | None = None
+    client_id: Id | None = None
+
+    @property
+    def client(self) -> str | None:
+        """The application it was made for, in those tokens that say it."""
+        return self.client_id
+
+    def principal(self, provider: str) -> Principal:
+        """Say who is asking."""
+        here = self.org_id is not None  # without an organization the rest means nothing
+        return self.bearer(
+            provider,
+            session_id=self.sid,
+            org_id=self.org_id,
+            role=self._role() if here else None,
+            permissions=frozenset(self.permissions or ()) if here else frozenset(),
+            actor=self.act.sub if self.act else None,
+        )
+
+    def _role(self) -> str | None:
+        if self.role == POSTGRES_ROLE:
+            return plain_role(self.user_role)
+        return plain_role(self.role or next(iter(self.roles or ()), None))
+
+
+class SupabaseClaims(Claims, frozen=True, kw_only=True):
+    """Supabase Auth's access token; `user_metadata` is the user's own writing and is not read.
+
+    Source: Supabase docs, "JWT claims reference".
+    """
+
+    sub: Uuid
+    session_id: Uuid
+    role: Id  # a role of Postgres, not one in an organization
+    is_anonymous: bool = False
+
+    def principal(self, provider: str) -> Principal:
+        """Say who is asking.
+
+        Errors: BadToken for a key of the project; AnonymousUser.
+        """
+        if self.role in API_KEYS:
+            raise BadToken("the token is a key of the project, nobody's session", reason="role")
+        if self.is_anonymous:
+            raise AnonymousUser("the session is that of an anonymous user")
+        return self.bearer(provider, session_id=self.session_id)
+
+
+class OidcClaims(Claims, frozen=True, kw_only=True):
+    """What tokens of any OpenID Connect issuer may say; only the usual claims are a must."""
+
+    sid: object = None
+    org_id: Id | None = None
+    role: object = None
+
+    def principal(self, provider: str) -> Principal:
+        """Say who is asking."""
+        return self.bearer(
+            provider,
+            session_id=self.sid if isinstance(self.sid, str) and WORD.match(self.sid) else None,
+            org_id=self.org_id,
+            role=plain_role(self.role) if self.org_id is not None else None,
+        )

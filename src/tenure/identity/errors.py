@@ -64,6 +64,26 @@ class AnonymousUser(NotProven):
     hint = "Sign up: link an e-mail address, a phone or another provider to the user."
 
 
+class SessionEnded(NotProven):
+    """The session was ended before its token expired: signed out, revoked, or all at once."""
+
+    code = "identity.session_ended"
+
+
+class UserBlocked(NotProven):
+    """The provider has blocked the user."""
+
+    code = "identity.user_blocked"
+    hint = "Whoever administers the users can unblock her at the provider."
+
+
+class UserDeleted(NotProven):
+    """The user was deleted at the provider."""
+
+    code = "identity.user_deleted"
+    hint = "Sign up anew."
+
+
 class KeysUnavailable(TenureError):
     """The issuer's signing keys cannot be had just now, so no verdict is possible."""
 

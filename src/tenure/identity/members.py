@@ -107,6 +107,7 @@ async def admit(
     if known is None or user.id not in users:
         return None
     user_id = users[user.id].id
+    act = replace(act, actor=f"user:{user_id}")  # she comes by herself
     await roster.lock_seats(act.tx, known.id)
     rows = await roster.list_of_pairs(act.tx, known.id, [user_id])
     pair = pair_of(org.id, user.id)

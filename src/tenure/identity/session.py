@@ -1,9 +1,9 @@
 """The verifier: a session token goes in, who is asking comes out, with no network in the way."""
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -13,16 +13,19 @@ import jwt
 import msgspec
 
 from tenure.base.clock import Clock
-from tenure.identity.claims import Claims, ClerkClaims, Principal
+from tenure.identity.claims import Claims, Principal
 from tenure.identity.errors import (
     BadKey,
     BadToken,
     ForeignIssuer,
+    KeysUnavailable,
     NoToken,
     TokenExpired,
     WrongParty,
 )
-from tenure.identity.keys import Algorithm, KeyAddress, KeyRing, Pem, PublicKey, open_ring
+from tenure.identity.issuers import Issuer
+from tenure.identity.keys import Key
+from tenure.identity.rings import KeyRing, open_ring
 
 MAX_TOKEN = 16 * 1024  # characters
 MAX_LEEWAY = timedelta(seconds=10)
@@ -30,48 +33,6 @@ MAX_RECALL = timedelta(minutes=5)  # a long-lived token has its signature checke
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64"})
 
 _jws = jwt.PyJWS()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """Somebody whose tokens we trust, and on what terms."""
-
-    provider: str
-    names: frozenset[str]  # every exact `iss` it signs with
-    keys: KeyAddress | Pem
-    read: Callable[[bytes], Claims]  # raises msgspec.MsgspecError on what is not its claims
-    algorithm: Algorithm = "RS256"
-    authorized_parties: frozenset[str] = frozenset()  # allowed `azp`; empty: not checked
-    azp_optional: bool = False  # whether a token without `azp` passes although parties are named
-    audiences: frozenset[str] = frozenset()  # allowed `aud`; empty: not checked
-    max_lifetime: timedelta = timedelta(days=1)  # from `iat` to `exp`
-
-
-def clerk(
-    frontend_api: str,
-    *,
-    keys: KeyAddress | Pem | None = None,
-    authorized_parties: Sequence[str] = (),
-    azp_optional: bool = False,
-    audiences: Sequence[str] = (),
-    max_lifetime: timedelta = timedelta(days=1),
-) -> Issuer:
-    """Trust one Clerk instance, by its Frontend API URL.
-
-    `azp_optional` lets tokens pass that have no `azp`, as Clerk makes them for requests without
-    an Origin header (native applications, scripts); a wrong `azp` is refused all the same.
-    """
-    name = frontend_api.rstrip("/")
-    return Issuer(
-        provider="clerk",
-        names=frozenset({name}),
-        keys=keys or KeyAddress(url=f"{name}/.well-known/jwks.json"),
-        read=msgspec.json.Decoder(ClerkClaims).decode,
-        authorized_parties=frozenset(authorized_parties),
-        azp_optional=azp_optional,
-        audiences=frozenset(audiences),
-        max_lifetime=max_lifetime,
-    )
 
 
 def bearer(authorization: str | None) -> str:
@@ -107,13 +68,13 @@ class Verifier:
         self._clock = clock
         self._leeway = leeway
         self._seen = _Recent(remember)
-        self._trusted: dict[str, tuple[Issuer, KeyRing]] = {}
+        self._trusted: dict[str, tuple[Issuer, Mapping[str, KeyRing]]] = {}
         for issuer in issuers:
-            ring = open_ring(issuer.keys, issuer.algorithm, http=http, clock=clock)
+            rings = _rings(issuer, http=http, clock=clock)
             for name in issuer.names:
                 if name in self._trusted:
                     raise BadKey(f"two issuers are both called {name}")
-                self._trusted[name] = (issuer, ring)
+                self._trusted[name] = (issuer, rings)
 
     def recall(self, token: str) -> Principal | None:
         """Answer for a token that was verified before and is still good; None otherwise."""
@@ -130,10 +91,10 @@ class Verifier:
         if (known := self.recall(token)) is not None:
             return known
         kid, alg, unproven = peek(token)
-        issuer, ring = self._issuer(unproven)
-        if alg != issuer.algorithm:
+        issuer, rings = self._issuer(unproven)
+        if (ring := rings.get(alg)) is None:
             raise BadToken("the token is signed by an algorithm we refuse", reason="algorithm")
-        claims = _read(issuer, await _proven(token, kid, issuer.algorithm, ring))
+        claims = _read(issuer, await _proven(token, kid, alg, ring))
         now = self._clock.now()
         check_times(claims, issuer, now=now, leeway=self._leeway)
         check_parties(claims, issuer)
@@ -142,16 +103,21 @@ class Verifier:
         return principal
 
     async def warm_up(self) -> None:
-        """Have every issuer's keys at hand before the first token comes.
+        """Have the issuers' keys at hand before the first token comes.
 
-        Errors: KeysUnavailable.
+        Errors: KeysUnavailable where not one issuer's are to be had; one that is away must not
+                shut the door to the others.
         """
-        for _, ring in self._trusted.values():
-            await ring.warm()
+        rings = self._rings()
+        outcomes = await asyncio.gather(*(ring.warm() for ring in rings), return_exceptions=True)
+        failures = [one for one in outcomes if one is not None]
+        unexpected = [one for one in failures if not isinstance(one, KeysUnavailable)]
+        for failure in unexpected or (failures if len(failures) == len(rings) else ()):
+            raise failure
 
     async def close(self) -> None:
         """Stop what runs in the background; the HTTP client stays the caller's."""
-        for _, ring in self._trusted.values():
+        for ring in self._rings():
             await ring.close()
 
     async def __aenter__(self) -> Self:
@@ -162,11 +128,25 @@ class Verifier:
     ) -> None:
         await self.close()
 
-    def _issuer(self, name: str) -> tuple[Issuer, KeyRing]:
+    def _rings(self) -> set[KeyRing]:
+        return {ring for _, rings in self._trusted.values() for ring in rings.values()}
+
+    def _issuer(self, name: str) -> tuple[Issuer, Mapping[str, KeyRing]]:
         trusted = self._trusted.get(name)
         if trusted is None:
             raise ForeignIssuer("the token was made by an issuer this service does not trust")
         return trusted
+
+
+def _rings(
+    issuer: Issuer, *, http: httpx.AsyncClient | None, clock: Clock
+) -> Mapping[str, KeyRing]:
+    """Lay out, for each algorithm that the issuer may use, the keys that may be tried."""
+    published = open_ring(issuer.keys, issuer.algorithms, http=http, clock=clock)
+    rings: dict[str, KeyRing] = dict.fromkeys(issuer.algorithms, published)
+    if issuer.secret is not None:
+        rings["HS256"] = open_ring(issuer.secret, (), http=http, clock=clock)
+    return rings
 
 
 class _Recent:
@@ -228,24 +208,26 @@ def _decode(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-async def _proven(token: str, kid: str, algorithm: Algorithm, ring: KeyRing) -> bytes:
+async def _proven(token: str, kid: str, alg: str, ring: KeyRing) -> bytes:
     """Give the payload that a key of the issuer has signed, asking for newer keys if none has."""
     keys = await ring.find(kid)
     if not keys:
         raise BadToken("the token is signed with a key the issuer does not have", reason="kid")
-    payload = _payload(token, algorithm, keys)
+    payload = _payload(token, alg, keys)
     if payload is None:
-        payload = _payload(token, algorithm, await ring.renew(kid, keys))
+        payload = _payload(token, alg, await ring.renew(kid, keys))
     if payload is None:
         raise BadToken("the token's signature is wrong", reason="signature")
     return payload
 
 
-def _payload(token: str, algorithm: Algorithm, keys: tuple[PublicKey, ...]) -> bytes | None:
+def _payload(token: str, alg: str, keys: tuple[Key, ...]) -> bytes | None:
     """Give the payload if one of `keys` has signed it, None if none has."""
     for key in keys:
+        if key.algorithm != alg:
+            continue  # each key is good for one algorithm, and the header cannot change that
         try:
-            return _jws.decode_complete(token, key, algorithms=[algorithm])["payload"]
+            return _jws.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]
         except jwt.InvalidSignatureError:
             continue
         except (jwt.PyJWTError, ValueError) as exc:
@@ -280,6 +262,8 @@ def check_parties(claims: Claims, issuer: Issuer) -> None:
     if issuer.authorized_parties and claims.azp is None and not issuer.azp_optional:
         raise WrongParty("the token does not say for which application it was made")
     if issuer.authorized_parties and claims.azp not in {None, *issuer.authorized_parties}:
+        raise WrongParty("the token was made for another application")
+    if issuer.client_id and claims.client not in {None, issuer.client_id}:
         raise WrongParty("the token was made for another application")
     given = {claims.aud} if isinstance(claims.aud, str) else set(claims.aud or ())
     if issuer.audiences and issuer.audiences.isdisjoint(given):

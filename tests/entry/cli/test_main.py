@@ -119,7 +119,7 @@ def test_serving_without_settings_names_all_that_is_missing(run: Run) -> None:
         "DATABASE_URL",
         "STRIPE_SECRET_KEY",
         "STRIPE_WEBHOOK_SECRET",
-        "CLERK_ISSUER",
+        "an identity provider",
         "did you mean TENURE_PORT?",
     ):
         assert name in said.err

@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,32 @@ def test_the_stripe_sandbox_answers_where_it_says(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
 
 
-@pytest.mark.parametrize("piece", ["stripe", "clerk", "postgres"])
+def test_the_workos_sandbox_answers_where_it_says_with_the_key_it_was_given(
+    tmp_path: Path,
+) -> None:
+    """B5"""
+    given = ("--api-key", "sk_test_given", "--webhook-secret", "given", "--client-id", "client_1")
+    port = str(free_port())
+    with started("workos", "--port", port, *given, cwd=tmp_path) as (process, said):
+        told = until_it_answers(f"{said['url']}/_sandbox", process)
+        assert (told["api_key"], told["webhook_secret"]) == ("sk_test_given", "given")
+        assert told["client_id"] == "client_1"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in {0, -signal.SIGTERM}
+
+
+def until_it_answers(url: str, process: subprocess.Popen[str]) -> dict:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return httpx.get(url, trust_env=False).json()
+        except httpx.TransportError:
+            assert process.poll() is None, "it ended by itself"
+            assert time.monotonic() < deadline, "it does not answer"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("piece", ["stripe", "clerk", "workos", "postgres"])
 def test_a_port_that_is_taken_is_said_before_anything_begins(tmp_path: Path, piece: str) -> None:
     """T1: one line that names the port, and exit status 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -5,14 +5,7 @@ import httpx
 import jwt
 import pytest
 
-from tenure.base.ids import CountedIds
-from tenure.sandbox.clerk.app import Running, running_clerk
-
-
-@pytest.fixture(scope="module")
-def clerk() -> Iterator[Running]:
-    with running_clerk(ids=CountedIds()) as running:
-        yield running
+from tenure.sandbox.clerk.app import Running
 
 
 @pytest.fixture

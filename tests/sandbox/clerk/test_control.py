@@ -1,10 +1,13 @@
+import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -79,10 +82,11 @@ def test_a_file_that_is_no_state_is_named(tmp_path: Path) -> None:
 
 
 @contextmanager
-def own_process(port: int, state: Path) -> Iterator[httpx.Client]:
+def own_process(port: int, state: Path, *more: str) -> Iterator[httpx.Client]:
     """Run the sandbox as `tenure up` does, and wait until it answers."""
     command = [sys.executable, "-m", "tenure.sandbox.clerk", "--port", str(port)]
-    process = subprocess.Popen([*command, "--state", str(state)])  # noqa: S603 (our own module)
+    command += ["--state", str(state), *more]
+    process = subprocess.Popen(command)  # noqa: S603 (our own module)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
             deadline = time.monotonic() + 30
@@ -116,3 +120,67 @@ def test_users_keys_and_the_secret_survive_a_killed_process(tmp_path: Path) -> N
         assert (dict(http.headers), http.get("/_sandbox").json()) == before
         assert http.get("/v1/users").json()[0]["id"] == user["id"]
         assert http.post(f"/v1/sessions/{session['id']}/tokens").status_code == 200
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Notes the id and the type of each webhook; refuses the first."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        seen: list[tuple[str, str]] = self.server.seen
+        seen.append((self.headers["svix-id"], body["type"]))
+        self.send_response(500 if len(seen) == 1 else 200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        server.seen = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_sends_its_webhooks_and_tries_again(hook: ThreadingHTTPServer) -> None:
+    url = f"http://127.0.0.1:{hook.server_port}/"
+    with running_clerk(webhook_url=url, webhook_scale=0.001) as clerk:
+        headers = {"authorization": f"Bearer {clerk.secret_key}"}
+        with httpx.Client(base_url=clerk.url, headers=headers) as http:
+            http.post("/v1/users", json={}).raise_for_status()
+            while True:
+                flushed = http.post("/_sandbox/deliveries/flush", json={"timeout": 30}).json()
+                if flushed["waiting"] == 0:
+                    break
+            (delivery,) = http.get("/_sandbox/deliveries").json()["data"]
+    assert (delivery["status"], delivery["answers"]) == ("delivered", [500, 200])
+    seen = hook.seen
+    assert seen == [(delivery["event"], "user.created")] * 2
+
+
+def test_events_endpoints_and_what_was_not_delivered_survive_a_killed_process(
+    tmp_path: Path, hook: ThreadingHTTPServer
+) -> None:
+    state = tmp_path / "clerk.json"
+    url = f"http://127.0.0.1:{hook.server_port}/"
+    more = ("--webhook-url", url, "--webhook-secret", "whsec_dGVzdA==")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with own_process(port, state, *more) as http:
+        http.post("/_sandbox/faults", json={"name": "reorder", "count": 9, "seconds": 600})
+        http.post("/v1/users", json={}).raise_for_status()
+        before = http.get("/_sandbox/events").json()
+        assert http.get("/_sandbox/deliveries").json()["data"][0]["status"] == "held"
+    with own_process(port, state, *more) as http:
+        assert http.get("/_sandbox/events").json() == before
+        (endpoint,) = http.get("/_sandbox/webhook_endpoints").json()["data"]
+        assert endpoint["secret"] == "whsec_dGVzdA=="
+        http.post("/_sandbox/deliveries/flush", json={"timeout": 30, "retries": True})
+        assert hook.seen[0] == (before["data"][0]["id"], "user.created")

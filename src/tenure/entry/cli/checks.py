@@ -7,9 +7,13 @@ from collections.abc import Callable
 
 import httpx
 
-from tenure.base.settings import BadSettings, Settings
+from tenure.base.settings import NAMED_BY, BadSettings, Settings
 from tenure.base.settings_table import is_live
 from tenure.entry.cli.result import Result, Results, fail, ok, warn
+from tenure.entry.issuers import issuers
+from tenure.identity.errors import BadKey
+from tenure.identity.issuers import Issuer
+from tenure.identity.keys import Discovery, KeyAddress, Pem, read_discovery, read_jwks
 
 Check = Callable[[Settings], Results]
 TIMEOUT = 5.0  # seconds
@@ -88,38 +92,67 @@ def _stripe_said(status: int, where: str) -> Result:
     return ok("stripe", where)
 
 
-def clerk_keys(settings: Settings) -> Results:
+def issuer_keys(settings: Settings) -> Results:
     """See whether the keys can be read that session tokens are signed with."""
-    if not settings.clerk_issuer:
+    if not settings.trusted:
         yield fail(
-            "clerk keys",
+            "identity",
             "no issuer is known: no session token can be checked",
-            "Set CLERK_PUBLISHABLE_KEY, or CLERK_ISSUER.",
+            f"Set one of {', '.join(NAMED_BY.values())}.",
         )
-        return
-    url = f"{settings.clerk_issuer}/.well-known/jwks.json"
+    for issuer in issuers(settings):
+        yield _keys_of(issuer, NAMED_BY[issuer.provider])
+
+
+def _keys_of(issuer: Issuer, variable: str) -> Result:
+    name, where = f"{issuer.provider} keys", issuer.keys
+    if isinstance(where, Pem):
+        return ok(name, "one, as it is set")
     try:
-        found = len(httpx.get(url, timeout=TIMEOUT).raise_for_status().json()["keys"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
-        yield fail(
-            "clerk keys",
-            f"{url} does not give keys ({type(exc).__name__})",
-            "Check CLERK_PUBLISHABLE_KEY or CLERK_ISSUER, and that this machine reaches it.",
+        said = _published(issuer, where)
+    except (httpx.HTTPError, httpx.InvalidURL, BadKey) as exc:
+        return fail(
+            name,
+            f"{where.url} does not lead to keys ({_said(exc)})",
+            f"Check {variable} and what goes with it, and that this machine reaches it.",
         )
-        return
-    yield ok("clerk keys", f"{found} at {url}")
+    return ok(name, said)
+
+
+def _published(issuer: Issuer, where: KeyAddress | Discovery) -> str:
+    """Say which keys there are.
+
+    Errors: BadKey; those of httpx.
+    """
+    url = where.url
+    if isinstance(where, Discovery):
+        url = read_discovery(_got(url), where.issuer)
+    found = len(read_jwks(_got(url), issuer.algorithms))
+    if not found and issuer.secret is None:
+        raise BadKey("it publishes none")
+    return f"{found} at {url}{' and the shared secret' if issuer.secret else ''}"
+
+
+def _got(url: str) -> bytes:
+    return httpx.get(url, timeout=TIMEOUT).raise_for_status().content
+
+
+def _said(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, BadKey) else type(exc).__name__
 
 
 def clerk_parties(settings: Settings) -> Results:
     """See whether tokens made for other sites are refused."""
-    if settings.clerk_issuer and not settings.clerk_authorized_parties:
+    if "clerk" not in settings.trusted:
+        return
+    if not settings.clerk_authorized_parties:
         yield warn(
             "clerk parties",
             "tokens that were made for any site of your Clerk instance are taken",
             "Set CLERK_AUTHORIZED_PARTIES to the origins of your application.",
         )
-    elif settings.clerk_issuer:
+    else:
         yield ok("clerk parties", ", ".join(settings.clerk_authorized_parties))
 
 
-OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, clerk_keys, clerk_parties)
+OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, issuer_keys, clerk_parties)

@@ -61,17 +61,85 @@ def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     show_default=True,
     help="The application that its session tokens are made for (`azp`).",
 )
+@click.option("--webhook-url", default="", help="Where its events are sent to.")
+@click.option(
+    "--webhook-secret",
+    default="",
+    envvar="CLERK_WEBHOOK_SECRET",
+    show_envvar=True,
+    help="What they are signed with (whsec_…).  [default: a new one]",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(0),
+    default=1_000,
+    show_default=True,
+    help="Calls of the Backend API in ten seconds; 0: no limit.",
+)
 @json_option
-def clerk(
-    *, port: int, state: Path | None, secret_key: str | None, origin: str, as_json: bool
-) -> None:
+def clerk(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
     """Run the pretended Clerk until Ctrl-C; GET /_sandbox tells its keys."""
     _claim(port)
     key = "pk_test_" + b64encode(f"127.0.0.1:{port}$".encode()).decode()
     more = [f"CLERK_PUBLISHABLE_KEY={key}", "GET /_sandbox tells its secret key."]
     _announce("CLERK_API_BASE", port, *more, as_json=as_json)
-    run = _runner("tenure.sandbox.clerk.app:run")
-    run(port=port, state=state, secret_key=secret_key, origin=origin)
+    _runner("tenure.sandbox.clerk.app:run")(port=port, **options)
+
+
+@sandbox.command()
+@click.option("--port", type=PORT, default=12_113, show_default=True)
+@click.option("--state", type=STATE, help="Keep what happens in this file.  [default: in memory]")
+@click.option(
+    "--api-key",
+    envvar="WORKOS_API_KEY",
+    show_envvar=True,
+    help="The key that callers must show.  [default: a new one]",
+)
+@click.option(
+    "--client-id",
+    envvar="WORKOS_CLIENT_ID",
+    show_envvar=True,
+    help="The application that signs in.  [default: a new one]",
+)
+@click.option("--webhook-url", default="", help="Where its events are sent to.")
+@click.option(
+    "--webhook-secret",
+    envvar="WORKOS_WEBHOOK_SECRET",
+    show_envvar=True,
+    help="What they are signed with.  [default: a new one]",
+)
+@json_option
+def workos(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
+    """Run the pretended WorkOS until Ctrl-C; GET /_sandbox tells its keys."""
+    _claim(port)
+    _announce("WORKOS_API_BASE", port, "GET /_sandbox tells its keys.", as_json=as_json)
+    _runner("tenure.sandbox.workos.app:run")(port=port, **options)
+
+
+@sandbox.command()
+@click.option("--port", type=PORT, default=12_115, show_default=True)
+@click.option(
+    "--database-url",
+    required=True,
+    help="The Postgres that it makes its `auth` schema in; not that of a real project.",
+)
+@click.option("--state", type=STATE, help="Keep its keys in this file.  [default: in memory]")
+@click.option(
+    "--algorithm",
+    type=click.Choice(["ES256", "RS256", "HS256"]),
+    default="ES256",
+    show_default=True,
+    help="What a new project signs with; HS256 is the shared secret of older ones.",
+)
+@json_option
+def supabase(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
+    """Run the pretended Supabase Auth until Ctrl-C; GET /_sandbox tells its keys."""
+
+    def ready() -> None:
+        _announce("SUPABASE_URL", port, "GET /_sandbox tells its keys.", as_json=as_json)
+
+    _claim(port)
+    _runner("tenure.sandbox.supabase.app:run")(port=port, ready=ready, **options)
 
 
 @sandbox.command()

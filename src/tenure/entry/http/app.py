@@ -97,7 +97,7 @@ def with_cors(rest: FastAPI, origins: tuple[str, ...]) -> FastAPI | CORSMiddlewa
     return CORSMiddleware(
         rest,
         allow_origins=list(origins),
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
         expose_headers=["X-Request-Id", "Retry-After"],
         max_age=600,

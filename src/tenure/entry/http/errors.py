@@ -10,6 +10,7 @@ from tenure.billing import errors as billing
 from tenure.gate import told
 from tenure.gate.model import Decision
 from tenure.identity import errors as identity
+from tenure.identity.members_list import BadPlace
 from tenure.journal import errors as journal
 
 
@@ -38,6 +39,20 @@ class BodyCutOff(TenureError):
     hint: ClassVar[str] = "Send the whole body."
 
 
+class NotConfigured(TenureError):
+    """The address is one for a provider that this installation does not use."""
+
+    code: ClassVar[str] = "http.not_configured"
+    hint: ClassVar[str] = "Set the provider's variables, or take the address out of its dashboard."
+
+
+class NoProviderKey(TenureError):
+    """The provider of the members has to be asked for this, and we have no key for it."""
+
+    code: ClassVar[str] = "http.no_provider_key"
+    hint: ClassVar[str] = "Set CLERK_SECRET_KEY or WORKOS_API_KEY, or do it at the provider."
+
+
 class UnknownNeed(TenureError):
     """The address of the gate asks for something that the gate does not know."""
 
@@ -61,6 +76,19 @@ STATUS: dict[type[TenureError], int] = {
     journal.InboxFull: 503,
     journal.StaleFence: 409,
     identity.NotProven: 401,
+    identity.BadSignature: 401,
+    identity.BadEvent: 400,
+    identity.ProviderTrouble: 502,
+    identity.ProviderAway: 503,
+    identity.ProviderBusy: 503,
+    identity.Refused: 409,
+    identity.NoFreeSeat: 409,
+    identity.NoSuchMember: 404,
+    identity.LastAdmin: 409,
+    identity.NotInThatState: 409,
+    BadPlace: 422,
+    identity.StaleAnswer: 503,
+    identity.TooManyMissing: 503,
     billing.BadSignature: 400,
     billing.BadEvent: 400,
     billing.StripeTrouble: 502,
@@ -77,6 +105,8 @@ STATUS: dict[type[TenureError], int] = {
     BodyCutOff: 400,
     UnknownNeed: 422,
     NotFound: 404,
+    NotConfigured: 404,
+    NoProviderKey: 409,
 }
 
 
@@ -84,6 +114,8 @@ def status_of(exc: TenureError) -> int:
     """Find the HTTP status of an error."""
     if isinstance(exc, NotAllowed):
         return told.CLOSED[exc.decision.reason]
+    if isinstance(exc, identity.NoFreeSeat) and exc.facts.get("bought"):
+        return HTTPStatus.PAYMENT_REQUIRED  # buying more would help
     return next(STATUS[kind] for kind in type(exc).__mro__ if kind in STATUS)
 
 
@@ -93,7 +125,7 @@ def headers_of(exc: TenureError) -> dict[str, str]:
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
     wait: timedelta | None = getattr(exc, "retry_after", None)
-    if wait is None and status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if not wait and status == HTTPStatus.SERVICE_UNAVAILABLE:
         wait = timedelta(seconds=1)
     return {"Retry-After": str(max(1, round(wait.total_seconds())))} if wait else {}
 
@@ -102,4 +134,7 @@ def body_of(exc: TenureError) -> dict[str, object]:
     """Write the one error shape."""
     if isinstance(exc, NotAllowed):
         return told.refusal(exc.decision)
+    if isinstance(exc, identity.NoFreeSeat):
+        seats = {name: exc.facts.get(name) for name in ("used", "limit", "invited")}
+        return told.error(exc.code, str(exc), exc.hint, seats=seats)
     return told.error(exc.code, str(exc), exc.hint)

@@ -1,7 +1,7 @@
 """The gate as a FastAPI dependency: `Annotated[Caller, Depends(needs(roles={"admin"}))]`."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -12,7 +12,7 @@ from tenure.billing.model import Owner
 from tenure.entry.http.errors import NotAllowed
 from tenure.entry.world import Service
 from tenure.gate.check import not_signed_in
-from tenure.gate.model import Decision, Facts, Needs
+from tenure.gate.model import SAFE_METHODS, Decision, Facts, Needs
 from tenure.identity.claims import Principal
 from tenure.identity.errors import NotProven
 from tenure.identity.session import bearer
@@ -87,7 +87,9 @@ def needs(
             who = service.gate.verifier.recall(token) or await service.gate.verifier.verify(token)
         except NotProven as exc:
             raise NotAllowed(not_signed_in(exc)) from exc
-        decision = await service.gate.check(token, wanted)
+        writes = request.method not in SAFE_METHODS
+        asked = replace(wanted, fresh=True) if writes else wanted
+        decision = await service.gate.check(token, asked)
         if not decision.allowed:
             raise NotAllowed(decision)
         facts = decision.facts or await service.gate.facts(who)

@@ -1,6 +1,7 @@
 """The two paths that see the most traffic, bare: webhooks and the gate, without a framework."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -9,40 +10,83 @@ import msgspec
 from tenure.base.errors import TenureError
 from tenure.billing import events, signature
 from tenure.entry.http import errors, metrics
-from tenure.entry.http.errors import BodyCutOff, BodyTooLarge, NotAllowed, UnknownNeed
-from tenure.entry.world import Service
+from tenure.entry.http.errors import (
+    BodyCutOff,
+    BodyTooLarge,
+    NotAllowed,
+    NotConfigured,
+    UnknownNeed,
+)
+from tenure.entry.world import Service, World
 from tenure.gate import told
 from tenure.gate.check import not_signed_in
-from tenure.gate.model import Decision, Needs
+from tenure.gate.model import SAFE_METHODS, Decision, Needs
+from tenure.identity import svix, workos_signature
+from tenure.identity.directory import Reader
 from tenure.identity.errors import NotProven
 from tenure.identity.session import bearer
+from tenure.journal.model import Knock
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Door = Callable[[Service, Scope, Receive, Send], Awaitable[None]]
+Read = Callable[[World, Scope, bytes], Knock]
 
 JSON = (b"content-type", b"application/json")
 GATE_FOR = "/gate/for/"
 
 
-async def receive_stripe(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
-    """Keep an event of Stripe's and answer once it is durable; the worker does the thinking."""
-    if scope["method"] != "POST":
-        await answer(send, 405, told.error("http.method_not_allowed", "only POST"), allow="POST")
-        return
-    settings, header = service.world.settings, _header(scope, b"stripe-signature")
-    try:
-        raw = await read_body(scope, receive, limit=settings.max_body)
-        now = service.world.clock.now()
-        signature.verify(raw, header, settings.stripe_webhook_secrets, now=now)
-        account = settings.stripe_account or None
-        knock = events.knock_of(raw, livemode=settings.livemode, account=account)
-        await service.inbox.keep(knock)
-    except TenureError as exc:
-        await refuse(send, exc)
-        return
-    await answer(send, 200, {"received": True})
+def webhook(read: Read) -> Door:
+    """Make the door of one provider: keep an event, answer once that is durable, and no more.
+
+    The worker does the thinking. `read` proves who sent the bytes, and reads whom they concern.
+    """
+
+    async def receive(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            refused = told.error("http.method_not_allowed", "only POST")
+            await answer(send, 405, refused, allow="POST")
+            return
+        try:
+            raw = await read_body(scope, receive, limit=service.world.settings.max_body)
+            await service.inbox.keep(read(service.world, scope, raw))
+        except TenureError as exc:
+            await refuse(send, exc)
+            return
+        await answer(send, 200, {"received": True})
+
+    return receive
+
+
+def _from_stripe(world: World, scope: Scope, raw: bytes) -> Knock:
+    settings, header = world.settings, _header(scope, b"stripe-signature")
+    signature.verify(raw, header, settings.stripe_webhook_secrets, now=world.clock.now())
+    account = settings.stripe_account or None
+    return events.knock_of(raw, livemode=settings.livemode, account=account)
+
+
+def _from_clerk(world: World, scope: Scope, raw: bytes) -> Knock:
+    secrets = world.settings.clerk_webhook_secrets
+    reader = _reader(world, "clerk", secrets, "CLERK_WEBHOOK_SECRET")
+    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    event_id = svix.verify(raw, headers, secrets, now=world.clock.now())
+    return reader.knock_of(raw, event_id=event_id)
+
+
+def _from_workos(world: World, scope: Scope, raw: bytes) -> Knock:
+    secrets = world.settings.workos_webhook_secrets
+    reader = _reader(world, "workos", secrets, "WORKOS_WEBHOOK_SECRET")
+    header = _header(scope, b"workos-signature")
+    workos_signature.verify(raw, header, secrets, now=world.clock.now())
+    return reader.knock_of(raw)
+
+
+def _reader(world: World, provider: str, secrets: Sequence[str], variable: str) -> Reader:
+    reader = world.readers.get(provider)
+    if reader is None or not secrets:
+        raise NotConfigured(f"{provider} is not configured: {variable} is not set")
+    return reader
 
 
 async def check_gate(service: Service, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -72,11 +116,19 @@ def _who(passed: Decision) -> dict[str, str]:
 
 async def _decision(service: Service, scope: Scope) -> Decision:
     needs = needs_of(scope)
+    if not SAFE_METHODS.issuperset(_methods(scope)):
+        needs = replace(needs, fresh=True)
     try:
         token = bearer(_header(scope, b"authorization"))
     except NotProven as exc:
         return not_signed_in(exc)
     return service.gate.recall(token, needs) or await service.gate.check(token, needs)
+
+
+def _methods(scope: Scope) -> set[str]:
+    """List the methods that a proxy says the guarded request has, and our own."""
+    said = (_header(scope, name) for name in (b"x-forwarded-method", b"x-original-method"))
+    return {scope["method"], *(method.upper() for method in said if method)}
 
 
 def needs_of(scope: Scope) -> Needs:
@@ -168,7 +220,12 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-DOORS: dict[str, Door] = {"/webhooks/stripe": receive_stripe, "/gate/check": check_gate}
+DOORS: dict[str, Door] = {
+    "/webhooks/stripe": webhook(_from_stripe),
+    "/webhooks/clerk": webhook(_from_clerk),
+    "/webhooks/workos": webhook(_from_workos),
+    "/gate/check": check_gate,
+}
 
 
 def door_of(path: str) -> tuple[str, Door] | None:

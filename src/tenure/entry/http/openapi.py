@@ -44,22 +44,26 @@ def openapi() -> dict[str, Any]:
             answers.pop("422", None)
             answers["4XX"] = {"description": "The request cannot pass", "content": REFUSED}
             answers["5XX"] = {"description": "Try again", "content": REFUSED}
-    found["paths"]["/webhooks/stripe"] = {"post": _webhook()}
+    for path, described in WEBHOOKS.items():
+        found["paths"][path] = {"post": described}
     found["paths"]["/gate/check"] = {"get": _gate(FROM_QUERY)}
     found["paths"]["/gate/for/{needs}"] = {"get": _gate(FROM_PATH)}
     return found
 
 
-def _webhook() -> dict[str, Any]:
+def _webhook(sender: str, *headers: tuple[str, str], unsigned: str = "401") -> dict[str, Any]:
+    also = ", or no event" if unsigned == "400" else ""
     return {
         "tags": ["webhooks"],
-        "summary": "Receive Stripe",
-        "description": "Keeps a signed event; 200 once it is durable, 503 when Stripe must retry.",
-        "parameters": [_header("Stripe-Signature", "t=1700000000,v1=…", required=True)],
+        "summary": f"Receive {sender}",
+        "description": "Keeps a signed event; 200 once it is durable, "
+        f"503 when {sender} must send it again.",
+        "parameters": [_header(name, example, required=True) for name, example in headers],
         "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
         "responses": {
             "200": {"description": "Kept"},
-            "400": {"description": "Not signed by Stripe, or no event", "content": REFUSED},
+            "400": {"description": "No event", "content": REFUSED},
+            unsigned: {"description": f"Not signed by {sender}{also}", "content": REFUSED},
             "413": {"description": "Too large", "content": REFUSED},
             "503": {"description": "Not kept: send it again", "content": REFUSED},
         },
@@ -105,6 +109,18 @@ def _asked(name: str, description: str, example: str, where: str = "query") -> d
     }
 
 
+SVIX = (
+    ("svix-id", "msg_2example"),
+    ("svix-timestamp", "1700000000"),
+    ("svix-signature", "v1,Zm9v…"),
+)
+WEBHOOKS = {
+    "/webhooks/stripe": _webhook(
+        "Stripe", ("Stripe-Signature", "t=1700000000,v1=…"), unsigned="400"
+    ),
+    "/webhooks/clerk": _webhook("Clerk", *SVIX),
+    "/webhooks/workos": _webhook("WorkOS", ("WorkOS-Signature", "t=1700000000000, v1=…")),
+}
 FROM_QUERY = [
     _asked("role", "One of these roles; may be repeated", "admin"),
     _asked("feature", "All of these features; may be repeated", "reports"),

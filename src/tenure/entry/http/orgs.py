@@ -43,7 +43,7 @@ class AuditOut(BaseModel):
 @router.get("/subscription")
 async def show_subscription(org: Org, caller: SignedIn) -> dict[str, Any]:
     """Explain whether the gate is open for the organization: why, since when, until when."""
-    _own(org, caller)
+    own(org, caller)
     gate = caller.service.gate
     return {"decision": told.decision(await gate.explain(caller.who))}
 
@@ -56,14 +56,14 @@ async def list_audit(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> AuditOut:
     """Read what was done in the organization, by whom and when."""
-    chain = _own(org, caller)
+    chain = own(org, caller)
     async with caller.service.world.db.scoped(caller.scope) as tx:
         lines = await audit.list_lines(tx, chain, after=after, limit=limit)
     data = [LineOut.model_validate(line, from_attributes=True) for line in lines]
     return AuditOut(data=data, next=data[-1].seq if len(data) == limit else None)
 
 
-def _own(org: str, caller: Caller) -> UUID:
+def own(org: str, caller: Caller) -> UUID:
     """Check that the address names the caller's own organization; another one does not exist."""
     key = caller.facts.org_id
     if key is None or org not in {"current", str(key), caller.who.org_id}:

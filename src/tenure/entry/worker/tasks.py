@@ -11,22 +11,26 @@ from procrastinate.jobs import Status
 
 from tenure.base.log import log
 from tenure.billing import sweep
+from tenure.entry.worker.identity import identity_reconcilers, poll_events, walk_all
 from tenure.entry.worker.queue import CHORES
 from tenure.entry.world import World
+from tenure.identity import decisions, fulfil, graves
 from tenure.journal import news, relay, retain, store
 from tenure.journal.reconcile import Reconciler, drain
 
 TICK = "* * * * * */5"  # cron with seconds: what a crash or a lost wake left is due again in 5 s
 NIGHTLY = "17 3 * * *"
+SESSIONS_KEPT = timedelta(days=400)  # longer than any provider lets a session live
 LOOK_AGAIN_AFTER = timedelta(hours=24)  # a copy that nobody looked at for so long is looked at
 
-# Which news marks which subjects. Nobody outside listens yet; outbound reconcilers stand here.
-ROUTES: relay.Routes = {}
+# Which news marks which subjects: outbound reconcilers stand here.
+ROUTES: relay.Routes = {"member.wished": fulfil.route}
 
 
 def reconcilers(world: World) -> Mapping[str, Reconciler[Any]]:
     """List everything that keeps two sides equal, by the kind of subject."""
-    return {reconciler.kind: reconciler for reconciler in (world.customers,)}
+    everything = (world.customers, *identity_reconcilers(world))
+    return {reconciler.kind: reconciler for reconciler in everything}
 
 
 def add_tasks(queue: App, world: World) -> None:
@@ -65,12 +69,29 @@ def _add_periodic(queue: App, world: World) -> None:
         stale = await sweep.look_again(world.db, world.stripe, after=LOOK_AGAIN_AFTER)
         log.info("worker.swept", lost=lost, stale=stale)
 
+    @queue.periodic(cron=cron_of(world.settings.walk_every))
+    @queue.task(name="walk", queue=CHORES, queueing_lock="walk", lock="walk")
+    async def _walk(timestamp: int) -> None:  # noqa: ARG001 (as above)
+        await walk_all(world)
+
+    @queue.periodic(cron=cron_of(world.settings.poll_every))
+    @queue.task(name="poll", queue=CHORES, queueing_lock="poll", lock="poll")
+    async def _poll(timestamp: int) -> None:  # noqa: ARG001 (as above)
+        if await poll_events(world):
+            await walk_all(world)
+
     @queue.periodic(cron=NIGHTLY)
     @queue.task(name="retain", queue=CHORES, queueing_lock="retain", lock="retain")
     async def _retain(timestamp: int) -> None:  # noqa: ARG001 (as above)
         settings = world.settings
         dropped = await retain.retain(
             world.db, inbox_kept=settings.inbox_kept, news_kept=settings.news_kept
+        )
+        dropped["decisions"] = await retain.drop_all(
+            world.db, decisions.drop_old, kept=settings.decisions_kept
+        )
+        dropped["sessions"] = await retain.drop_all(
+            world.db, graves.drop_ended_sessions, kept=SESSIONS_KEPT
         )
         log.info("worker.retained", **dropped)
 

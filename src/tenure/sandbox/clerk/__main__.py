@@ -1,4 +1,4 @@
-"""`python -m tenure.sandbox.clerk --port N [--state FILE] [--secret-key KEY] [--origin URL]`."""
+"""`python -m tenure.sandbox.clerk --port N [--state FILE] [--secret-key KEY] [--origin URL] …`."""
 
 import argparse
 from pathlib import Path
@@ -13,8 +13,10 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=None)
     parser.add_argument("--secret-key", default=None)
     parser.add_argument("--origin", default=ORIGIN)
-    given = parser.parse_args()
-    run(port=given.port, state=given.state, secret_key=given.secret_key, origin=given.origin)
+    parser.add_argument("--webhook-url", default="")
+    parser.add_argument("--webhook-secret", default="")
+    parser.add_argument("--rate", type=int, default=0)
+    run(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -4,26 +4,56 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
+import httpx
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from tenure.base.clock import Clock, SystemClock
 from tenure.base.ids import Ids, RandomIds
-from tenure.sandbox.clerk import backend, control, organizations
-from tenure.sandbox.clerk.control import Fault, Watch
+from tenure.sandbox.clerk import (
+    control,
+    invitations,
+    members,
+    organizations,
+    sessions,
+    signing,
+    svix,
+    users,
+)
+from tenure.sandbox.clerk.control import Watch
+from tenure.sandbox.clerk.door import Door
+from tenure.sandbox.clerk.ratelimit import RateLimit
 from tenure.sandbox.clerk.world import Refused, World, load
+from tenure.sandbox.mailroom import Unsendable
 
 HOST = "127.0.0.1"
+INSIDE = "http://clerk.test"
 ORIGIN = "http://localhost:3000"
 START_SECONDS = 10.0
+
+
+class Setup(TypedDict, total=False):
+    """What a sandbox starts with; everything may be left out."""
+
+    state: Path | None  # what happens is kept in this file
+    secret_key: str | None
+    origin: str
+    clock: Clock | None
+    ids: Ids | None
+    rate: int  # of the Backend API, per ten seconds; 0: no limit
+    organizations: bool  # whether the instance has them turned on
+    webhook_url: str
+    webhook_secret: str
+    webhook_scale: float  # of the waits between the tries of a webhook
+    http: httpx.AsyncClient | None  # carries the webhooks; a server brings its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,58 +67,39 @@ class Running:
     world: World
 
 
-class Door:
-    """Stands before the routes: counts, breaks what shall break, asks for the key, saves."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """A sandbox inside of this process, that nobody else can reach."""
 
-    def __init__(self, app: ASGIApp, *, world: World, watch: Watch) -> None:
-        self._app = app
-        self._world = world
-        self._watch = watch
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
-            return await self._inside(scope, receive, send)
-        self._watch.requests[f"{scope['method']} {scope['path']}"] += 1
-        fault = self._watch.strike(scope["path"])
-        if fault is not None and fault.name == "latency":
-            await asyncio.sleep(fault.seconds)
-        elif fault is not None:
-            return await _break(fault, scope, receive, send)
-        try:
-            if scope["path"].startswith("/v1/"):
-                backend.check_secret(self._world, Headers(scope=scope).get("authorization", ""))
-        except Refused as exc:
-            return await JSONResponse(exc.body, exc.status)(scope, receive, send)
-        return await self._inside(scope, receive, send)
-
-    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-        if scope["type"] == "http" and scope["method"] != "GET":
-            self._world.save()
+    url: str
+    secret_key: str
+    world: World
+    transport: httpx.ASGITransport  # for any client that shall reach it
+    http: httpx.AsyncClient  # with the secret key; paths begin at the root
 
 
-async def _break(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-    if fault.name == "refuse":  # promise a body and never send it: the server cuts the line
-        headers = [(b"content-length", b"1")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        return
-    status = int(fault.name)
-    codes = {429: "too_many_requests"}
-    refused = Refused(status, codes.get(status, "internal_clerk_error"), "a fault of the sandbox")
-    retry = {"retry-after": str(max(1, round(fault.seconds)))} if status == 429 else None  # noqa: PLR2004 (RFC 6585)
-    await JSONResponse(refused.body, status, retry)(scope, receive, send)
+def build(world: World, *, rate: int = 0, wire: bool = True) -> ASGIApp:
+    """Put the routes together; without a wire there is no line to cut."""
 
+    @contextlib.asynccontextmanager
+    async def life(_app: Starlette) -> AsyncGenerator[None]:
+        async with httpx.AsyncClient(timeout=None, trust_env=False) as http:  # noqa: S113 (the courier keeps the time)
+            carrying = asyncio.create_task(world.courier.run(http))
+            yield
+            carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
+            world.save()
 
-def build(world: World) -> ASGIApp:
-    """Put the routes together."""
+    routes = (users, sessions, organizations, members, invitations, control)
     app = Starlette(
-        routes=[*backend.routes, *organizations.routes, *control.routes],
+        routes=[route for module in routes for route in module.routes],
         exception_handlers={Refused: _answer},
+        lifespan=life,
     )
     app.state.world = world
     app.state.watch = watch = Watch()
-    return Door(app, world=world, watch=watch)
+    limit = RateLimit(clock=world.clock, limit=rate)
+    return Door(app, world=world, watch=watch, limit=limit, wire=wire)
 
 
 async def _answer(_: Request, exc: Exception) -> Response:
@@ -97,55 +108,58 @@ async def _answer(_: Request, exc: Exception) -> Response:
     return JSONResponse(exc.body, exc.status)
 
 
-def open_world(
-    port: int,
-    *,
-    state: Path | None = None,
-    secret_key: str | None = None,
-    origin: str = ORIGIN,
-    clock: Clock | None = None,
-    ids: Ids | None = None,
-) -> World:
-    """Load or found the instance that will be served at `port`."""
-    ids = ids or RandomIds()
+def open_world(url: str, *, pem: str | None = None, **setup: Unpack[Setup]) -> World:
+    """Load or found the instance that will be served at `url`.
+
+    Errors: UnreadableState, Unsendable.
+    """
+    ids, path = setup.get("ids") or RandomIds(), setup.get("state")
     world = World(
-        url=f"http://{HOST}:{port}",
-        origin=origin,
-        clock=clock or SystemClock(),
+        url=url,
+        origin=setup.get("origin", ORIGIN),
+        clock=setup.get("clock") or SystemClock(),
         ids=ids,
-        state=load(state, ids, secret_key=secret_key),
-        path=state,
+        state=load(path, ids, secret_key=setup.get("secret_key"), pem=pem),
+        path=path,
+        has_organizations=setup.get("organizations", True),
+        http=setup.get("http"),
+        schedule=replace(svix.SCHEDULE, scale=setup.get("webhook_scale", 1.0)),
     )
+    if hook := setup.get("webhook_url"):
+        _register(world, hook, setup.get("webhook_secret") or "")
     world.save()
     return world
 
 
-def run(
-    *,
-    port: int,
-    state: Path | None = None,
-    secret_key: str | None = None,
-    origin: str = ORIGIN,
-) -> None:
+def _register(world: World, url: str, given: str) -> None:
+    """Send webhooks to `url`; given secrets (two, with a comma, while they are changed) hold.
+
+    Errors: Unsendable.
+    """
+    secrets = [secret.strip() for secret in given.split(",") if secret.strip()]
+    if not all(svix.is_secret(secret) for secret in secrets):
+        raise Unsendable("the webhook secret is none of Svix's: whsec_ and base64")
+    known = [endpoint for endpoint in world.courier.endpoints() if endpoint.url == url]
+    if not known:
+        known = [world.courier.register(url, svix.new_secret(world.ids))]
+    for endpoint in known:
+        endpoint.secrets = secrets or endpoint.secrets
+
+
+def run(*, port: int, **setup: Unpack[Setup]) -> None:
     """Serve in this process until it is told to stop."""
-    world = open_world(port, state=state, secret_key=secret_key, origin=origin)
-    _server(build(world), port).run()
+    world = open_world(f"http://{HOST}:{port}", **setup)
+    _server(build(world, rate=setup.get("rate", 0)), port).run()
 
 
 @contextlib.contextmanager
-def running_clerk(
-    *,
-    state: Path | None = None,
-    origin: str = ORIGIN,
-    clock: Clock | None = None,
-    ids: Ids | None = None,
-) -> Generator[Running]:
+def running_clerk(**setup: Unpack[Setup]) -> Generator[Running]:
     """Serve on a free port beside the caller, in a thread, until the block ends."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
-        world = open_world(port, state=state, origin=origin, clock=clock, ids=ids)
-        server = _server(build(world), port)
+        world = open_world(f"http://{HOST}:{port}", **setup)
+        server = _server(build(world, rate=setup.get("rate", 0)), port)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
@@ -154,12 +168,32 @@ def running_clerk(
                 url=world.url,
                 secret_key=world.state.secret_key,
                 publishable_key=world.publishable_key,
-                origin=origin,
+                origin=world.origin,
                 world=world,
             )
         finally:
             server.should_exit = True
             thread.join(START_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def clerk_inside(url: str = INSIDE, **setup: Unpack[Setup]) -> AsyncGenerator[Inside]:
+    """Open one without a port or a thread; its webhooks go out by `world.courier.deliver_due()`.
+
+    They are carried by the `http` of the setup. All of these share one signing key.
+    """
+    world = open_world(url, pem=signing.shared_pem(), **setup)
+    app = build(world, rate=setup.get("rate", 0), wire=False)
+    transport = httpx.ASGITransport(app)
+    headers = {"authorization": f"Bearer {world.state.secret_key}"}
+    async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers) as http:
+        yield Inside(
+            url=url,
+            secret_key=world.state.secret_key,
+            world=world,
+            transport=transport,
+            http=http,
+        )
 
 
 def _server(app: ASGIApp, port: int) -> uvicorn.Server:
@@ -168,7 +202,7 @@ def _server(app: ASGIApp, port: int) -> uvicorn.Server:
             app,
             host=HOST,
             port=port,
-            lifespan="off",
+            lifespan="on",
             ws="none",
             access_log=False,
             log_level="critical",  # a fault that breaks a connection is meant, not an error

@@ -2,33 +2,64 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TypeVar, cast
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from tenure.sandbox.clerk import objects, signing, tokens
-from tenure.sandbox.clerk.backend import body_of, found, world_of
+from tenure.sandbox.clerk import objects, seed, signing, svix, tokens
+from tenure.sandbox.clerk.asking import answer, body_of, found, world_of
+from tenure.sandbox.clerk.sessions import close
+from tenure.sandbox.clerk.shelf import Json
 from tenure.sandbox.clerk.signing import Signer, SigningKey
-from tenure.sandbox.clerk.world import Json, Refused
+from tenure.sandbox.clerk.world import Refused, World
+from tenure.sandbox.mailroom import doors
+from tenure.sandbox.mischief import TROUBLES, UnknownTrouble
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Something that goes wrong with the next `count` requests whose path starts with `match`.
 
-    "500" and "429" answer so; "refuse" breaks the connection; "latency" waits `seconds` first.
+    "500" and "429" answer so; "refuse" breaks the connection; "latency" waits `seconds` first;
+    "done_500" does what was asked, and then answers so; "stale" answers a GET from the state as it
+    was `back` acts ago. A `match` with a star is a glob.
     """
 
     name: str
     count: int = 1
     match: str = "/"
     seconds: float = 1.0
+    back: int = 1
+
+    def hits(self, method: str, path: str) -> bool:
+        """Tell whether a request is meant."""
+        if self.name == "stale" and method != "GET":
+            return False
+        return fnmatchcase(path, self.match) if "*" in self.match else path.startswith(self.match)
+
+
+class Trouble(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Something that goes wrong with the next `count` webhooks whose type matches the glob."""
+
+    name: str
+    count: int = 1
+    match: str = "*"
+    seconds: float | None = None
+    seed: int | None = None
+
+
+class Named(msgspec.Struct):
+    """The name that tells a fault from a trouble."""
+
+    name: str
 
 
 T = TypeVar("T")
-FAULTS = frozenset({"500", "429", "refuse", "latency"})
+LEAVING = {"end": "ended", "remove": "removed"}
+FAULTS = frozenset({"500", "429", "refuse", "latency", "done_500", "stale"})
 
 
 class Minted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -50,12 +81,12 @@ class Watch:
     requests: Counter[str] = field(default_factory=Counter[str])
     faults: list[Fault] = field(default_factory=list[Fault])
 
-    def strike(self, path: str) -> Fault | None:
-        """Take one use of the first fault that is meant for this path."""
+    def strike(self, method: str, path: str) -> Fault | None:
+        """Take one use of the first fault that is meant for this request; -1 is used for ever."""
         for fault in self.faults:
-            if path.startswith(fault.match):
-                fault.count -= 1
-                if fault.count <= 0:
+            if fault.hits(method, path):
+                fault.count -= fault.count > 0
+                if fault.count == 0:
                     self.faults.remove(fault)
                 return fault
         return None
@@ -69,7 +100,7 @@ def watch_of(request: Request) -> Watch:
 async def show(request: Request) -> Response:
     """`GET /_sandbox`: everything a client needs to be configured."""
     world = world_of(request)
-    return JSONResponse(
+    return answer(
         {
             "url": world.url,
             "secret_key": world.state.secret_key,
@@ -88,7 +119,7 @@ async def rotate(request: Request) -> Response:
     kid = state.keys[0].kid if given.get("kid", "same") == "same" else world.ids.token("ins_")
     kept = state.keys if given.get("keep_old", False) else []
     state.keys = [SigningKey.make(kid), *kept]
-    return JSONResponse(signing.jwks(state.keys))
+    return answer(signing.jwks(state.keys))
 
 
 async def mint(request: Request) -> Response:
@@ -96,7 +127,7 @@ async def mint(request: Request) -> Response:
     world = world_of(request)
     asked = _parsed(await request.body(), Minted)
     session = (
-        found(world.state.sessions, asked.session_id, "session")
+        found(world.sessions, asked.session_id, "session")
         if asked.session_id
         else objects.session(world, world.ids.token("user_", 27), None)
     )
@@ -107,7 +138,7 @@ async def mint(request: Request) -> Response:
         raise Refused(422, "form_param_value_invalid", "there are fewer keys than that")
     key = world.state.keys[asked.key]
     token = signing.sign(claims, key, headers=asked.headers, by=asked.sign)
-    return JSONResponse({"object": "token", "jwt": token})
+    return answer({"object": "token", "jwt": token})
 
 
 async def count_requests(request: Request) -> Response:
@@ -115,20 +146,58 @@ async def count_requests(request: Request) -> Response:
     watch = watch_of(request)
     if request.method == "DELETE":
         watch.requests.clear()
-    return JSONResponse({"total": watch.requests.total(), "by_path": dict(watch.requests)})
+    return answer({"total": watch.requests.total(), "by_path": dict(watch.requests)})
 
 
 async def faults(request: Request) -> Response:
-    """`GET`, `POST` (one `Fault`) or `DELETE` (all) at `/_sandbox/faults`."""
-    watch = watch_of(request)
+    """`GET`, `POST` (a `Fault` or a `Trouble`) or `DELETE` (all) at `/_sandbox/faults`."""
+    watch, courier = watch_of(request), world_of(request).courier
     if request.method == "POST":
-        fault = _parsed(await request.body(), Fault)
-        if fault.name not in FAULTS:
-            raise Refused(422, "form_param_value_invalid", f"faults are {sorted(FAULTS)}")
-        watch.faults.append(fault)
+        _plan(world_of(request), watch, await request.body())
     elif request.method == "DELETE":
         watch.faults.clear()
-    return JSONResponse([msgspec.to_builtins(fault) for fault in watch.faults])
+        courier.calm()
+    troubles = [trouble.shown() for trouble in courier.mischief.listed()]
+    return answer([*(msgspec.to_builtins(fault) for fault in watch.faults), *troubles])
+
+
+def _plan(world: World, watch: Watch, raw: bytes) -> None:
+    name = _parsed(raw, Named).name
+    if name in FAULTS:
+        fault = _parsed(raw, Fault)
+        if fault.count == 0 or fault.count < -1 or fault.back < 1:
+            raise Refused(422, "form_param_value_invalid", "count is -1 or above 0, back above 0")
+        watch.faults.append(fault)
+    elif name in {*TROUBLES, "drop"}:
+        trouble = _parsed(raw, Trouble)
+        try:
+            world.courier.mischief.plan(**msgspec.structs.asdict(trouble))
+        except UnknownTrouble as exc:
+            raise Refused(422, "form_param_value_invalid", str(exc), exc.hint) from exc
+    else:
+        names = sorted(FAULTS | {*TROUBLES})
+        raise Refused(422, "form_param_value_invalid", f"faults are {names}")
+
+
+async def clock(request: Request) -> Response:
+    """`GET` or `POST /_sandbox/clock {"ms"}`: let everything happen in one ms; null: no longer."""
+    world = world_of(request)
+    if request.method == "POST":
+        asked = await body_of(request)
+        ms = asked.get("ms", world.now_ms())
+        if ms is not None and (not isinstance(ms, int) or ms < 0):
+            raise Refused(422, "form_param_value_invalid", "ms are milliseconds, or null")
+        world.pinned_ms = ms
+    return answer({"ms": world.now_ms(), "stands": world.pinned_ms is not None})
+
+
+async def leave(request: Request) -> Response:
+    """`POST /_sandbox/sessions/{id}/{end|remove}`: what a browser does by signing out."""
+    world, how = world_of(request), request.path_params["how"]
+    session = found(world.sessions, request.path_params["session_id"], "session")
+    if how not in LEAVING:
+        raise Refused(404, "resource_not_found", "not found", f"a session cannot {how}")
+    return answer(close(world, session, LEAVING[how]))
 
 
 def _parsed(raw: bytes, kind: type[T]) -> T:
@@ -138,10 +207,18 @@ def _parsed(raw: bytes, kind: type[T]) -> T:
         raise Refused(422, "request_body_invalid", str(exc)) from exc
 
 
+def _new_secret(request: Request) -> str:
+    return svix.new_secret(world_of(request).ids)
+
+
 routes = [
     Route("/_sandbox", show, methods=["GET"]),
     Route("/_sandbox/rotate", rotate, methods=["POST"]),
     Route("/_sandbox/tokens", mint, methods=["POST"]),
     Route("/_sandbox/requests", count_requests, methods=["GET", "DELETE"]),
     Route("/_sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
+    Route("/_sandbox/clock", clock, methods=["GET", "POST"]),
+    Route("/_sandbox/seed", seed.plant, methods=["POST"]),
+    Route("/_sandbox/sessions/{session_id}/{how}", leave, methods=["POST"]),
+    *doors(lambda request: world_of(request).courier, _new_secret, svix.is_secret),
 ]

@@ -1,9 +1,13 @@
 """Clerk's objects in Clerk's JSON shapes; times are in milliseconds."""
 
-from tenure.sandbox.clerk.world import Json, World
+from collections.abc import Iterable
+
+from tenure.sandbox.clerk.shelf import Json
+from tenure.sandbox.clerk.world import World
 
 IMAGE = "https://img.example.com/default.png"
-SEVEN_DAYS_MS = 7 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+SEVEN_DAYS_MS = 7 * DAY_MS
 PERMISSIONS = {
     "org:admin": [
         "org:sys_profile:manage",
@@ -22,7 +26,7 @@ def user(world: World, given: Json) -> Json:
     """Make a user out of what `POST /v1/users` was given."""
     now = world.now_ms()
     emails = [email_address(world, address) for address in given.get("email_address", [])]
-    chosen = ("first_name", "last_name", "username", "external_id")
+    chosen = ("first_name", "last_name", "username", "external_id", "locale")
     metadata = ("public_metadata", "private_metadata", "unsafe_metadata")
     lists = ("phone_numbers", "web3_wallets", "passkeys", "external_accounts")
     return {
@@ -102,7 +106,9 @@ def organization(world: World, given: Json) -> Json:
     }
 
 
-def membership(world: World, org_id: str, user_id: str, role: str) -> Json:
+def membership(
+    world: World, org_id: str, user_id: str, role: str, metadata: Json | None = None
+) -> Json:
     """Make a membership as it is kept; `membership_shape` shows it."""
     now = world.now_ms()
     return {
@@ -114,13 +120,53 @@ def membership(world: World, org_id: str, user_id: str, role: str) -> Json:
         "private_metadata": {},
         "created_at": now,
         "updated_at": now,
+        **(metadata or {}),
     }
+
+
+def invitation(world: World, org_id: str, given: Json) -> Json:
+    """Make an invitation out of what `POST /v1/organizations/{id}/invitations` was given."""
+    now = world.now_ms()
+    inviter = given.get("inviter_user_id")
+    role = given["role"]
+    return {
+        "object": "organization_invitation",
+        "id": world.ids.token("orginv_", 27),
+        "email_address": given["email_address"],
+        "role": role,
+        "role_name": role_name(role),
+        "organization_id": org_id,
+        "inviter_id": inviter,
+        "public_inviter_data": _inviter(world.users[inviter]) if inviter else None,
+        "status": "pending",
+        "public_metadata": given.get("public_metadata") or {},
+        "private_metadata": given.get("private_metadata") or {},
+        "url": None,
+        "expires_at": now + (given.get("expires_in_days") or 30) * DAY_MS,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def invitation_shape(world: World, invited: Json) -> Json:
+    """Show an invitation with its organization, as the invited person sees it."""
+    org = world.organizations[invited["organization_id"]]
+    names = ("id", "name", "slug", "image_url", "has_image")
+    return invited | {"public_organization_data": {name: org[name] for name in names}}
 
 
 def organization_shape(world: World, org: Json) -> Json:
     """Show an organization with its counts as they are now."""
-    members = [m for m in world.state.memberships.values() if m["org_id"] == org["id"]]
-    return org | {"members_count": len(members), "pending_invitations_count": 0}
+    return org | {
+        "members_count": len(world.memberships.places("org", org["id"])),
+        "pending_invitations_count": len(world.invitations.places("waiting", org["id"])),
+    }
+
+
+def deleted(row: Json) -> Json:
+    """Show what is left of a user or an organization: no time, no content."""
+    kept = {name: row[name] for name in ("slug", "external_id") if row.get(name)}
+    return {"object": row["object"], "id": row["id"], **kept, "deleted": True}
 
 
 def membership_shape(world: World, member: Json) -> Json:
@@ -129,11 +175,16 @@ def membership_shape(world: World, member: Json) -> Json:
     kept = {name: value for name, value in member.items() if name not in ("org_id", "user_id")}
     return kept | {
         "object": "organization_membership",
-        "role_name": ROLE_NAMES.get(role, role.removeprefix("org:").title()),
+        "role_name": role_name(role),
         "permissions": PERMISSIONS.get(role, PERMISSIONS["org:member"]),
-        "organization": organization_shape(world, world.state.organizations[member["org_id"]]),
-        "public_user_data": public_user(world.state.users[member["user_id"]]),
+        "organization": organization_shape(world, world.organizations[member["org_id"]]),
+        "public_user_data": public_user(world.users[member["user_id"]]),
     }
+
+
+def role_name(role: str) -> str:
+    """Tell what people call a role."""
+    return ROLE_NAMES.get(role, role.removeprefix("org:").title())
 
 
 def public_user(who: Json) -> Json:
@@ -151,6 +202,17 @@ def public_user(who: Json) -> Json:
         "username": who["username"],
         "banned": who["banned"],
     }
+
+
+def _inviter(who: Json) -> Json:
+    shown = public_user(who)
+    names = ("user_id", "first_name", "last_name", "image_url", "has_image", "identifier")
+    return {name: shown[name] for name in names}
+
+
+def session_event(world: World, row: Json) -> Json:
+    """Show a session as its events do: with the whole user, or null."""
+    return row | {"user": world.users.get(row["user_id"])}
 
 
 def session(world: World, user_id: str, org_id: str | None, *, pending: bool = False) -> Json:
@@ -172,3 +234,20 @@ def session(world: World, user_id: str, org_id: str | None, *, pending: bool = F
         "created_at": now,
         "updated_at": now,
     }
+
+
+def merged_metadata(row: Json, given: Json, names: Iterable[str]) -> Json:
+    """Merge what is given into an object's metadata."""
+    return {name: _merged(row[name], given[name]) for name in names if given.get(name)}
+
+
+def _merged(old: Json, new: Json) -> Json:
+    """Merge deeply; a null takes a key away."""
+    fresh = {key: value for key, value in old.items() if key not in new}
+    for key, value in new.items():
+        if isinstance(value, dict):
+            below = old.get(key)
+            fresh[key] = _merged(below if isinstance(below, dict) else {}, value)  # pyright: ignore[reportUnknownArgumentType] (any JSON)
+        elif value is not None:
+            fresh[key] = value
+    return fresh

@@ -1,126 +1,109 @@
-"""The Backend API's organizations and who is in them."""
+"""The Backend API's organizations."""
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from tenure.sandbox.clerk import objects
-from tenure.sandbox.clerk.backend import body_of, found, page, text, world_of
-from tenure.sandbox.clerk.world import Json, Refused, World
+from tenure.sandbox.clerk.asking import (
+    answer,
+    body_of,
+    found,
+    listed,
+    narrowed,
+    picked,
+    text,
+    world_of,
+)
+from tenure.sandbox.clerk.members import ADMIN, join, org_of
+from tenure.sandbox.clerk.shelf import Json
+from tenure.sandbox.clerk.world import Refused, World
 
-ADMIN = "org:admin"
+METADATA = ("public_metadata", "private_metadata")
+CHANGEABLE = ("name", "slug", "max_allowed_memberships", "admin_delete_enabled", *METADATA)
 
 
 async def create(request: Request) -> Response:
     """`POST /v1/organizations`: whoever creates it becomes its first admin."""
     world, given = world_of(request), await body_of(request)
     text(given, "name")
-    if given.get("slug") in {org["slug"] for org in world.state.organizations.values()}:
-        raise Refused(422, "form_identifier_exists", "That slug is taken.")
+    _check_slug(world, given)
     if creator := given.get("created_by"):
-        found(world.state.users, creator, "user")
-    org = objects.organization(world, given)
-    world.state.organizations[org["id"]] = org
+        found(world.users, creator, "user")
+    org = world.organizations.put(objects.organization(world, given))
+    world.tell("organization.created", objects.organization_shape(world, org))
     if creator:
-        _join(world, org["id"], creator, ADMIN)
-    return JSONResponse(objects.organization_shape(world, org))
+        join(world, org, creator, ADMIN)
+    return answer(objects.organization_shape(world, org))
 
 
 async def list_all(request: Request) -> Response:
     """`GET /v1/organizations`: data and total_count, unlike users."""
-    world = world_of(request)
-    rows = world.state.organizations.values()
-    data = [objects.organization_shape(world, org) for org in page(request, rows)]
-    return JSONResponse({"data": data, "total_count": len(rows)})
+    world, query = world_of(request), request.query_params
+    wanted, unwanted = picked(query.getlist("organization_id"))
+    for user_id in picked(query.getlist("user_id"))[0]:
+        wanted |= {row["org_id"] for row in world.memberships.of("user", user_id)} or {""}
+    places = world.organizations.seek(wanted) if wanted else world.organizations.places()
+    words = query.get("query", "").lower()
+    if words or unwanted:
+        places = narrowed(
+            world.organizations,
+            places,
+            lambda org: org["id"] not in unwanted and words in _words(org),
+        )
+    return listed(
+        request, world.organizations, places, lambda org: objects.organization_shape(world, org)
+    )
 
 
 async def get(request: Request) -> Response:
     """`GET /v1/organizations/{id or slug}`."""
-    world = world_of(request)
-    return JSONResponse(objects.organization_shape(world, _named(world, request)))
+    return answer(objects.organization_shape(world_of(request), org_of(request)))
 
 
 async def update(request: Request) -> Response:
     """`PATCH /v1/organizations/{id}`."""
-    world, given = world_of(request), await body_of(request)
-    org = _named(world, request)
-    names = ("name", "slug", "max_allowed_memberships", "public_metadata", "private_metadata")
-    org |= {name: given[name] for name in names if name in given}
-    org["updated_at"] = world.now_ms()
-    return JSONResponse(objects.organization_shape(world, org))
+    given, org = await body_of(request), org_of(request)
+    if given.get("slug") not in {None, org["slug"]}:
+        _check_slug(world_of(request), given)
+    changes = {name: given[name] for name in CHANGEABLE if given.get(name) is not None}
+    return _changed(request, org, changes)
+
+
+async def update_metadata(request: Request) -> Response:
+    """`PATCH /v1/organizations/{id}/metadata`: merges deeply; a null takes a key away."""
+    given, org = await body_of(request), org_of(request)
+    return _changed(request, org, objects.merged_metadata(org, given, METADATA))
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE /v1/organizations/{id}`: memberships go silently, as at Clerk."""
+    """`DELETE /v1/organizations/{id}`: memberships and invitations go silently, as at Clerk."""
+    world, org = world_of(request), org_of(request)
+    for shelf in (world.memberships, world.invitations):
+        for row in shelf.of("org", org["id"]):
+            shelf.drop(row["id"])
+    world.organizations.drop(org["id"])
+    gone = objects.deleted(org)
+    world.tell("organization.deleted", gone)
+    return answer(gone)
+
+
+def _changed(request: Request, org: Json, changes: Json) -> Response:
     world = world_of(request)
-    org = _named(world, request)
-    state = world.state
-    for key in [key for key, m in state.memberships.items() if m["org_id"] == org["id"]]:
-        del state.memberships[key]
-    del state.organizations[org["id"]]
-    gone = {"object": "organization", "id": org["id"], "slug": org["slug"], "deleted": True}
-    return JSONResponse(gone)
+    org = world.organizations.put(org | changes | {"updated_at": world.now_ms()})
+    shape = objects.organization_shape(world, org)
+    world.tell("organization.updated", shape)
+    return answer(shape)
 
 
-async def add_member(request: Request) -> Response:
-    """`POST /v1/organizations/{id}/memberships`."""
-    world, given = world_of(request), await body_of(request)
-    org = _named(world, request)
-    user_id, role = text(given, "user_id"), text(given, "role")
-    found(world.state.users, user_id, "user")
-    return JSONResponse(objects.membership_shape(world, _join(world, org["id"], user_id, role)))
+def _check_slug(world: World, given: Json) -> None:
+    slug = given.get("slug")
+    if slug and world.organizations.one("slug", slug) is not None:
+        raise Refused(422, "form_identifier_exists", "That slug is taken.")
 
 
-async def list_members(request: Request) -> Response:
-    """`GET /v1/organizations/{id}/memberships`."""
-    world = world_of(request)
-    org = _named(world, request)
-    rows = [m for m in world.state.memberships.values() if m["org_id"] == org["id"]]
-    data = [objects.membership_shape(world, row) for row in page(request, rows)]
-    return JSONResponse({"data": data, "total_count": len(rows)})
-
-
-async def change_member(request: Request) -> Response:
-    """`PATCH /v1/organizations/{id}/memberships/{user_id}`."""
-    world, given = world_of(request), await body_of(request)
-    member = _member(world, request)
-    member |= {"role": text(given, "role"), "updated_at": world.now_ms()}
-    return JSONResponse(objects.membership_shape(world, member))
-
-
-async def remove_member(request: Request) -> Response:
-    """`DELETE /v1/organizations/{id}/memberships/{user_id}`: adding again gives a new id."""
-    world = world_of(request)
-    member = _member(world, request)
-    shape = objects.membership_shape(world, member)
-    del world.state.memberships[member["id"]]
-    return JSONResponse(shape)
-
-
-def _named(world: World, request: Request) -> Json:
-    name = request.path_params["org"]
-    by_slug = (org for org in world.state.organizations.values() if org["slug"] == name)
-    return next(by_slug, None) or found(world.state.organizations, name, "organization")
-
-
-def _member(world: World, request: Request) -> Json:
-    org, user_id = _named(world, request), request.path_params["user_id"]
-    for member in world.state.memberships.values():
-        if member["org_id"] == org["id"] and member["user_id"] == user_id:
-            return member
-    raise Refused(404, "resource_not_found", "not found", f"{user_id} is not a member")
-
-
-def _join(world: World, org_id: str, user_id: str, role: str) -> Json:
-    members = [m for m in world.state.memberships.values() if m["org_id"] == org_id]
-    if any(m["user_id"] == user_id for m in members):
-        raise Refused(400, "already_a_member_in_organization", "already a member")
-    limit = world.state.organizations[org_id]["max_allowed_memberships"]
-    if limit and len(members) >= limit:  # 0: no limit
-        raise Refused(403, "organization_membership_quota_exceeded", "membership quota exceeded")
-    member = objects.membership(world, org_id, user_id, role)
-    world.state.memberships[member["id"]] = member
-    return member
+def _words(org: Json) -> str:
+    return f"{org['id']} {org['name']} {org['slug']}".lower()
 
 
 routes = [
@@ -129,8 +112,5 @@ routes = [
     Route("/v1/organizations/{org}", get, methods=["GET"]),
     Route("/v1/organizations/{org}", update, methods=["PATCH"]),
     Route("/v1/organizations/{org}", delete, methods=["DELETE"]),
-    Route("/v1/organizations/{org}/memberships", add_member, methods=["POST"]),
-    Route("/v1/organizations/{org}/memberships", list_members, methods=["GET"]),
-    Route("/v1/organizations/{org}/memberships/{user_id}", change_member, methods=["PATCH"]),
-    Route("/v1/organizations/{org}/memberships/{user_id}", remove_member, methods=["DELETE"]),
+    Route("/v1/organizations/{org}/metadata", update_metadata, methods=["PATCH"]),
 ]

@@ -33,9 +33,7 @@ class SigningKey:
     @classmethod
     def make(cls, kid: str) -> Self:
         """Make a new key."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return cls(kid=kid, pem=pem.decode())
+        return cls(kid=kid, pem=_new_pem())
 
     def private(self) -> RSAPrivateKey:
         """Open the private half."""
@@ -52,6 +50,12 @@ class SigningKey:
         numbers = jwt.get_algorithm_by_name("RS256").to_jwk(public_half, as_dict=True)
         public = {part: numbers[part] for part in ("n", "e")}
         return {"use": "sig", "kty": "RSA", "kid": self.kid, "alg": "RS256", **public}
+
+
+@cache
+def shared_pem() -> str:
+    """Make one private key per process, for the instances that nobody else can reach."""
+    return _new_pem()
 
 
 def jwks(keys: list[SigningKey]) -> dict[str, Any]:
@@ -71,6 +75,11 @@ def sign(
     header = {"alg": alg, "cat": "cl_B7d4PD111AAA", "kid": key.kid, "typ": "JWT", **(headers or {})}
     body = f"{_b64(json.dumps(header))}.{_b64(json.dumps(dict(claims)))}".encode()
     return f"{body.decode()}.{_b64(_signature(body, key, by))}"
+
+
+def _new_pem() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def _signature(body: bytes, key: SigningKey, by: Signer) -> bytes:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tenure.sandbox.clerk.world import Json, World
+from tenure.sandbox.clerk.shelf import Json
+from tenure.sandbox.clerk.world import World, pair
 
 LIFETIME = 60  # seconds, Clerk's default
 SKEW = 10  # seconds: `nbf` lies this far before `iat`
@@ -33,14 +34,7 @@ def session_claims(
 
 def _active_membership(world: World, session: Json) -> Json | None:
     org_id, user_id = session["last_active_organization_id"], session["user_id"]
-    return next(
-        (
-            m
-            for m in world.state.memberships.values()
-            if m["org_id"] == org_id and m["user_id"] == user_id
-        ),
-        None,
-    )
+    return world.memberships.one("pair", pair(org_id, user_id)) if org_id else None
 
 
 def _flat(world: World, membership: Json) -> Json:
@@ -48,7 +42,7 @@ def _flat(world: World, membership: Json) -> Json:
     granted = world.features.get(membership["role"], {})
     return {
         "org_id": membership["org_id"],
-        "org_slug": world.state.organizations[membership["org_id"]]["slug"],
+        "org_slug": world.organizations[membership["org_id"]]["slug"],
         "org_role": membership["role"],
         "org_permissions": [f"org:{f}:{p}" for f, names in granted.items() for p in names],
     }
@@ -61,7 +55,7 @@ def _nested(world: World, membership: Json) -> Json:
     org: dict[str, Any] = {
         "id": membership["org_id"],
         "rol": membership["role"].removeprefix("org:"),
-        "slg": world.state.organizations[membership["org_id"]]["slug"],
+        "slg": world.organizations[membership["org_id"]]["slug"],
     }
     if names:
         masks = (sum(1 << names.index(name) for name in held) for held in granted.values())
