@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     """A directory whose ports are its own, so that other tests do not have them."""
     home = tmp_path / "home"
     home.mkdir()
-    kept = {name: free_port() for name in ("stripe", "clerk", "postgres")}
+    kept = {name: free_port() for name in ("stripe", "identity", "postgres")}
     (home / "ports.json").write_text(json.dumps(kept))
     return home
 

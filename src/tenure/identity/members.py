@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tenure.identity import graves, roster, rules
+from tenure.identity import graves, roster, rules, store
 from tenure.identity.act import Act, Cause, decided
-from tenure.identity.directory import pair_of
+from tenure.identity.directory import pair_of, split_pair
 from tenure.identity.model import (
     Decision,
     Gone,
@@ -50,7 +50,7 @@ async def put(
         act.tx, act.provider, "pair", [pair_of(org.id, m.user.id) for m in seen]
     )
     told: list[tuple[Subject, Decision]] = []
-    changes: list[Change] = []
+    changes: dict[UserId, Change] = {}  # by user: a page may show somebody twice
     for one in seen:
         user = users.get(one.user.id)
         if user is None:
@@ -63,9 +63,12 @@ async def put(
         found = decided(fate, org_id=known.id, user_id=user.id, details=details)
         told.append((_subject(act, one), found))
         if fate.writes:
-            changes.append(_change(act, row or _new(act, known.id, user.id, one), row, one, fate))
-    await _lift(act, org.id, changes, seen)
-    await write(act, known.id, changes)
+            change = _change(act, row or _new(act, known.id, user.id, one), row, one, fate)
+            earlier = changes.get(user.id)
+            changes[user.id] = replace(change, before=earlier.before) if earlier else change
+            rows[user.id] = change.after
+    await _lift(act, org.id, list(changes.values()), seen)
+    await write(act, known.id, list(changes.values()))
     return told
 
 
@@ -134,20 +137,23 @@ async def admit(
 async def drop(act: Act, pair: str, gone: Gone) -> Decision:
     """Bury a membership that a signed event says is deleted; another generation is not touched."""
     grave = act.grave(gone.at)
-    await graves.bury(act.tx, act.provider, "membership", gone.id, grave)
     org_id, row = await _locked_pair(act, pair)
-    if row is None or org_id is None:
-        await graves.bury(act.tx, act.provider, "pair", pair, grave)
-        return decided("deleted_before_seen", verdict="applied")
-    is_this = (row.provider, row.external_id) == (act.provider, gone.id)
-    if row.removed_at is not None:
-        await graves.bury(act.tx, act.provider, "pair", pair, grave)
-        return decided(Fate.SAME, org_id=org_id, user_id=row.user_id)
-    if not is_this and row.external_id is not None:
+    await graves.bury(act.tx, act.provider, "membership", gone.id, grave)
+    stands = row is not None and row.removed_at is None
+    if row is not None and stands and not _may_be(act, row, gone):
         return decided("other_generation", verdict="ignored", org_id=org_id, user_id=row.user_id)
     await graves.bury(act.tx, act.provider, "pair", pair, grave)
+    if row is None:
+        return decided("deleted_before_seen", verdict="applied")
+    if not stands:
+        return decided(Fate.SAME, org_id=org_id, user_id=row.user_id)
     await end(act, [row], cause=act.cause, at=gone.at)
     return decided("deleted", verdict="applied", org_id=org_id, user_id=row.user_id)
+
+
+def _may_be(act: Act, row: Membership, gone: Gone) -> bool:
+    """Say whether a row is what was deleted; one that only a token told of may be any."""
+    return row.external_id is None or (row.provider, row.external_id) == (act.provider, gone.id)
 
 
 async def drop_missing(act: Act, pair: str) -> Decision:
@@ -160,11 +166,15 @@ async def drop_missing(act: Act, pair: str) -> Decision:
     if row.external_id is not None:
         await graves.bury(act.tx, act.provider, "membership", row.external_id, grave)
     await end(act, [row], cause=act.cause, at=None)
-    return decided("missing_at_provider", verdict="applied", org_id=org_id, user_id=row.user_id)
+    why = "removed_as_wished" if row.wish == "removed" else "missing_at_provider"
+    return decided(why, verdict="applied", org_id=org_id, user_id=row.user_id)
 
 
 async def _locked_pair(act: Act, pair: str) -> tuple[OrgId | None, Membership | None]:
     org_id, user_id = await roster.find_pair(act.tx, act.provider, pair)
+    if org_id is None or user_id is None:  # whoever makes them just now may add the membership
+        await store.lock_names(act.tx, act.provider, split_pair(pair))
+        org_id, user_id = await roster.find_pair(act.tx, act.provider, pair)
     if org_id is None or user_id is None:
         return org_id, None
     await roster.lock_seats(act.tx, org_id)
@@ -174,58 +184,84 @@ async def _locked_pair(act: Act, pair: str) -> tuple[OrgId | None, Membership | 
 async def end(
     act: Act, standing: Sequence[Membership], *, cause: Cause, at: datetime | None
 ) -> None:
-    """End memberships, of any number of organizations, always in the same order."""
-    for org_id in sorted({m.org_id for m in standing}):
+    """End memberships, of any number of organizations.
+
+    Promise: every lock is taken before anything is written, always in the same order; news comes
+             last, so that nobody who waits to tell something holds what we still need.
+    """
+    orgs = sorted({m.org_id for m in standing})
+    for org_id in orgs:
         await roster.lock_seats(act.tx, org_id)
-        mine = [m for m in standing if m.org_id == org_id]
-        rows = await roster.list_of_pairs(act.tx, org_id, [m.user_id for m in mine])
-        changes = [
-            Change(
-                before=row,
-                after=rules.removed(row, now=act.now),
-                cause=cause,
-                reason="left",
-                provider_at=at,
-            )
-            for row in rows.values()
-            if row.removed_at is None
-        ]
-        await write(act, org_id, changes)
+    ended = {
+        org_id: await _seat(act, org_id, await _ends(act, org_id, standing, cause=cause, at=at))
+        for org_id in orgs
+    }
+    for seated in ended.values():
+        await _put(act, seated)
+    for org_id, seated in ended.items():
+        await _news(act, org_id, seated)
+
+
+async def _ends(
+    act: Act, org_id: OrgId, standing: Sequence[Membership], *, cause: Cause, at: datetime | None
+) -> list[Change]:
+    users = [m.user_id for m in standing if m.org_id == org_id]
+    rows = await roster.list_of_pairs(act.tx, org_id, users)
+    return [
+        Change(
+            before=row,
+            after=rules.removed(row, now=act.now),
+            cause=cause,
+            reason="left",
+            provider_at=at,
+        )
+        for row in rows.values()
+        if row.removed_at is None
+    ]
 
 
 async def write(act: Act, org_id: OrgId, changes: Sequence[Change]) -> list[Change]:
     """Give and take seats, then write everything and tell of it; only under `lock_seats`."""
-    seated = await _seat(act, org_id, changes) if changes else []
+    seated = await _seat(act, org_id, changes)
     await write_as_seated(act, org_id, seated)
     return seated
 
 
 async def write_as_seated(act: Act, org_id: OrgId, seated: Sequence[Change]) -> None:
     """Write changes whose seats are settled, and tell of them; only under `lock_seats`."""
-    if not seated:
-        return
+    await _put(act, seated)
+    await _news(act, org_id, seated)
+
+
+async def _put(act: Act, seated: Sequence[Change]) -> None:
     await roster.put_changes(act.tx, seated, at=act.now)
     entries = [entry for change in seated if (entry := _entry(act, change)) is not None]
     await act.tell(*entries)
-    await _news(act, org_id, seated)
 
 
 async def _seat(act: Act, org_id: OrgId, changes: Sequence[Change]) -> list[Change]:
     """Seats first go to those who wait, in the order in which they came, then to the newcomers."""
+    if not changes:
+        return []
     seats = await roster.lock_seats(act.tx, org_id)
     count = _Count(limit=seats.seat_limit, used=seats.used)
     for change in changes:
         held = change.before is not None and change.before.holds_seat
         count.used -= held and not change.after.is_here
     touched = {change.after.id for change in changes}
-    promoted: list[Change] = []
+    ahead: list[Change] = []
     if count.is_free and seats.seat_limit is not None:
         waiting = await roster.list_waiting(act.tx, org_id, limit=count.free + len(touched))
-        promoted = [_promoted(act, m) for m in waiting if m.id not in touched and count.take()]
-    seated = [_seated(act, change, count) for change in sorted(changes, key=_came)]
-    if count.used != seats.used or promoted:
+        ahead = [_promoted(act, m) for m in waiting if m.id not in touched]
+    seated: list[Change] = []
+    for change in sorted([*ahead, *changes], key=_turn):
+        if change.after.id in touched:
+            seated.append(_seated(act, change, count))
+        elif count.take():
+            seated.append(change)
+    if count.used != seats.used or len(seated) > len(changes):
         await roster.put_used(act.tx, org_id, count.used)
-    return seated + promoted
+    return seated
 
 
 @dataclass(slots=True, kw_only=True)
@@ -279,8 +315,10 @@ def _promoted(act: Act, member: Membership) -> Change:
     return Change(before=member, after=after, cause="seats", reason="seat_became_free")
 
 
-def _came(change: Change) -> tuple[datetime, str]:
-    return change.after.joined_at or change.after.created_at, str(change.after.id)
+def _turn(change: Change) -> tuple[bool, datetime, str]:
+    """Order by right: who is here already, then who came first."""
+    is_new = change.before is None or not change.before.is_here
+    return is_new, change.after.joined_at or change.after.created_at, str(change.after.id)
 
 
 def _entry(act: Act, change: Change) -> Entry | None:

@@ -23,7 +23,13 @@ from tenure.base.log import log
 from tenure.identity import graves, rotation
 from tenure.identity import session_rows as rows
 from tenure.identity.claims import Principal
-from tenure.identity.errors import KeysUnavailable, NotProven, ProviderAway, ProviderKeyRefused
+from tenure.identity.errors import (
+    KeysUnavailable,
+    NotProven,
+    ProviderAway,
+    ProviderKeyRefused,
+    Refused,
+)
 from tenure.identity.rotate import Rotor
 from tenure.identity.rotation import Denied, Failed, Pair, Session, Step, Why
 from tenure.identity.sealed import Sealer
@@ -76,7 +82,7 @@ class RefreshRefused(NotProven):
     hint = "Sign in again. If everybody must, read the provider's status page and changelog."
 
 
-class OrganizationRefused(TenureError):
+class OrganizationRefused(Refused):
     """The provider does not let the session into that organization; it stays where it was."""
 
     code = "identity.organization_refused"

@@ -141,7 +141,7 @@ async def list_here(tx: Tx, org_id: OrgId) -> list[Membership]:
         """
         SELECT * FROM tenure.memberships
          WHERE org_id = %s AND status IN ('pending', 'active')
-         ORDER BY created_at, id
+         ORDER BY coalesce(joined_at, created_at), id
         """,
         (org_id,),
     )
@@ -182,7 +182,7 @@ async def list_waiting(tx: Tx, org_id: OrgId, *, limit: int) -> list[Membership]
         """
         SELECT * FROM tenure.memberships
          WHERE org_id = %s AND NOT holds_seat AND status IN ('pending', 'active')
-         ORDER BY created_at, id LIMIT %s
+         ORDER BY coalesce(joined_at, created_at), id LIMIT %s
         """,
         (org_id, limit),
     )
@@ -204,6 +204,8 @@ async def get_by_external(tx: Tx, provider: str, external_id: str) -> Membership
 
 async def put_changes(tx: Tx, changes: Sequence[Change], *, at: datetime) -> None:
     """Write memberships and their history, which is one act."""
+    if not changes:
+        return
     async with tx.cursor() as cur:
         await cur.executemany(
             """

@@ -36,7 +36,7 @@ def test_the_service_is_told_of_this_world_and_of_nothing_else(plan: Plan) -> No
 
 def test_the_settings_of_this_world_are_complete(plan: Plan) -> None:
     found = settings.load(told(plan), need="serve")
-    assert found.clerk_issuer == plan.clerk
+    assert found.clerk_issuer == plan.site.url
     assert found.return_origins == ("http://localhost:3000", plan.service)
     assert not found.livemode
 

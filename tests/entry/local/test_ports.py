@@ -17,21 +17,21 @@ def taken() -> Iterator[int]:
 
 
 def free_ones() -> dict[str, int]:
-    return {name: free_port() for name in ("stripe", "clerk", "postgres")}
+    return {name: free_port() for name in ("stripe", "identity", "postgres")}
 
 
 def test_the_ports_of_the_last_time_are_chosen_again() -> None:
     kept, service = free_ones(), free_port()
     chosen, notes = ports.choose(kept, service=service)
-    assert (chosen.stripe, chosen.clerk, chosen.postgres) == tuple(kept.values())
+    assert (chosen.stripe, chosen.identity, chosen.postgres) == tuple(kept.values())
     assert chosen.service == service
     assert notes == []
 
 
 def test_a_port_that_is_taken_is_said_and_another_one_chosen(taken: int) -> None:
-    chosen, notes = ports.choose({**free_ones(), "clerk": taken}, service=free_port())
-    assert chosen.clerk != taken
-    assert notes == [f"port {taken} is taken, so clerk listens on {chosen.clerk}"]
+    chosen, notes = ports.choose({**free_ones(), "identity": taken}, service=free_port())
+    assert chosen.identity != taken
+    assert notes == [f"port {taken} is taken, so identity listens on {chosen.identity}"]
 
 
 def test_a_port_that_was_asked_for_is_not_exchanged(taken: int) -> None:
@@ -41,9 +41,9 @@ def test_a_port_that_was_asked_for_is_not_exchanged(taken: int) -> None:
 
 def test_no_port_is_given_twice() -> None:
     service = free_port()
-    kept = {"stripe": service, "clerk": service, "postgres": service}
+    kept = {"stripe": service, "identity": service, "postgres": service}
     chosen, notes = ports.choose(kept, service=service)
-    assert len({chosen.service, chosen.stripe, chosen.clerk, chosen.postgres}) == 4
+    assert len({chosen.service, chosen.stripe, chosen.identity, chosen.postgres}) == 4
     assert len(notes) == 3
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tenure.base.ids import RandomIds
-from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.group import identity_option, json_option, say
 from tenure.entry.local.account import Account
 from tenure.entry.local.child import end_of
 from tenure.entry.local.home import Home, open_home
@@ -16,13 +16,15 @@ from tenure.entry.local.ports import any_free
 from tenure.entry.local.stop import Stop, told_to_stop
 from tenure.entry.local.story import Told
 from tenure.entry.local.telling import tell_story
+from tenure.entry.local.who import KNOWN, Who
 
-LOGS = ("serve", "work", "stripe", "clerk", "postgres")
+LOGS = ("serve", "work", "stripe", *KNOWN, "postgres")
 
 
 @click.command()
+@identity_option
 @json_option
-def demo(*, as_json: bool) -> None:
+def demo(*, identity: str, as_json: bool) -> None:
     """Tell the story in a world of its own, and check every step.
 
     It runs in a temporary directory, on free ports, and leaves nothing behind.
@@ -36,9 +38,10 @@ def demo(*, as_json: bool) -> None:
         open_home(Path(folder)) as home,
     ):
         started = time.perf_counter()
-        told, ready_ms = _tell(home, stop, account)
+        told, ready_ms = _tell(home, stop, account, KNOWN[identity])
         ok = all(one.ok for one in told)
-        logs = {} if ok else {name: end_of(home / f"{name}.log") for name in LOGS}
+        there = [name for name in LOGS if (home / f"{name}.log").exists()]
+        logs = {} if ok else {name: end_of(home / f"{name}.log") for name in there}
     ms = round((time.perf_counter() - started) * 1000)
     account.sums_up(told)
     data = {"ok": ok, "ms": ms, "ready_ms": ready_ms, "steps": [one.as_json() for one in told]}
@@ -46,10 +49,11 @@ def demo(*, as_json: bool) -> None:
     raise SystemExit(0 if ok else 1)
 
 
-def _tell(home: Home, stop: Stop, account: Account) -> tuple[list[Told], int]:
+def _tell(home: Home, stop: Stop, account: Account, who: Who) -> tuple[list[Told], int]:
     ids = RandomIds()
-    plan = Plan(home=home, ports=any_free(), secrets=home.secrets(ids), durable=False)
-    account.say("starting Postgres, Stripe, Clerk, the service and a worker …")
+    secrets = home.secrets(ids)
+    plan = Plan(home=home, ports=any_free(), secrets=secrets, who=who, durable=False)
+    account.say(f"starting Postgres, Stripe, {who.title}, the service and a worker …")
     started = time.perf_counter()
     with running(plan, stop) as machine:
         ready_ms = round((time.perf_counter() - started) * 1000)

@@ -68,6 +68,17 @@ def json_option(command: _Command) -> _Command:
     )(command)
 
 
+def identity_option(command: _Command) -> _Command:
+    """Give a command the `--identity` of those that run a whole world."""
+    return click.option(
+        "--identity",
+        type=click.Choice(["clerk", "workos", "supabase"]),
+        default="clerk",
+        show_default=True,
+        help="Who signs people up; pretended, whichever it is.",
+    )(command)
+
+
 def say(data: object, lines: Iterable[str], *, as_json: bool) -> None:
     """Print the answer: for programs or for people."""
     if as_json:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from tenure.base.ids import RandomIds
-from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.group import identity_option, json_option, say
 from tenure.entry.local import buying, ports
 from tenure.entry.local.account import Account
 from tenure.entry.local.home import Home, open_home, write_private
@@ -20,6 +20,7 @@ from tenure.entry.local.scene import Scene
 from tenure.entry.local.stop import Stop, told_to_stop
 from tenure.entry.local.story import Told
 from tenure.entry.local.telling import scene_on, told_in
+from tenure.entry.local.who import KNOWN, Who
 
 SAVE_EVERY = 15.0  # seconds
 LOOK_EVERY = 0.1
@@ -30,6 +31,7 @@ class Wishes:
     """What was asked for on the command line."""
 
     port: int | None
+    who: Who
     story: bool
     as_json: bool
 
@@ -50,8 +52,9 @@ class Wishes:
     help="The service's port.  [default: 8000, or a free one]",
 )
 @click.option("--story/--no-story", default=True, help="Tell the story first.  [default: story]")
+@identity_option
 @json_option
-def up(*, data: Path, port: int | None, story: bool, as_json: bool) -> None:
+def up(*, data: Path, port: int | None, story: bool, identity: str, as_json: bool) -> None:
     """Run everything on this machine: Postgres, Stripe and Clerk (pretended), service, worker.
 
     The story is told once, with new people; then everything serves until Ctrl-C. The data stays:
@@ -61,7 +64,7 @@ def up(*, data: Path, port: int | None, story: bool, as_json: bool) -> None:
     or ended by itself.
     """
     account = Account(silent=as_json)
-    wishes = Wishes(port=port, story=story, as_json=as_json)
+    wishes = Wishes(port=port, who=KNOWN[identity], story=story, as_json=as_json)
     with told_to_stop() as stop, open_home(data) as home:
         held = _up(home, stop, wishes, account)
     raise SystemExit(0 if held else 1)
@@ -73,7 +76,8 @@ def _up(home: Home, stop: Stop, wishes: Wishes, account: Account) -> bool:
     try:
         for name in stop_leftovers(home):
             account.say(f"{name} of an earlier run was still there: stopped")
-        account.say("starting Postgres, Stripe, Clerk, the service and a worker …")
+        title = wishes.who.title
+        account.say(f"starting Postgres, Stripe, {title}, the service and a worker …")
         started = time.perf_counter()
         with running(_plan(home, wishes, account), stop) as machine:
             took = time.perf_counter() - started
@@ -89,7 +93,7 @@ def _plan(home: Home, wishes: Wishes, account: Account) -> Plan:
     chosen, notes = ports.choose(home.kept("ports.json"), service=wishes.port)
     account.say(*notes)
     home.keep("ports.json", asdict(chosen))
-    plan = Plan(home=home, ports=chosen, secrets=home.secrets(RandomIds()))
+    plan = Plan(home=home, ports=chosen, secrets=home.secrets(RandomIds()), who=wishes.who)
     settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in told(plan).items())
     write_private(home / "settings.env", settings)
     return plan
@@ -133,7 +137,7 @@ def _addresses(plan: Plan) -> dict[str, str]:
     return {
         "service": plan.service,
         "stripe": plan.stripe,
-        "clerk": plan.clerk,
+        plan.who.name: plan.site.url,
         "database": plan.database(),
     }
 
@@ -145,10 +149,11 @@ def _tries(plan: Plan, token: Path, scene: Scene) -> list[tuple[str, str]]:
         "lines": [{"price": scene.prices.get(buying.PLAN, "price_…")}],
         "success_url": f"{plan.service}/stripe/return?session_id={{CHECKOUT_SESSION_ID}}",
     }
+    log = "/orgs/current/audit" if plan.who.has_organizations else "/me/audit"
     buy = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(order))}"
     return [
         ("may she come in, and why (not)?", f"{bearer} {plan.service}/gate/check"),
-        ("what happened so far?", f"{bearer} {plan.service}/orgs/current/audit"),
+        ("what happened so far?", f"{bearer} {plan.service}{log}"),
         (
             "buy again: open the `url` in a browser, pay, and ask the first again",
             f"{bearer} {buy} {plan.service}/stripe/checkout",
@@ -162,7 +167,7 @@ def _lines(plan: Plan, tries: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield click.style("Running, until Ctrl-C", bold=True)
     yield f"  service   {plan.service}  (/docs lists every address)"
     yield f"  Stripe    {plan.stripe}  (pretended: no money moves)"
-    yield f"  Clerk     {plan.clerk}  (pretended)"
+    yield f"  {plan.who.title:<9} {plan.site.url}  (pretended)"
     yield f"  Postgres  {plan.database()}"
     yield f"  data      {home}  (logs: *.log; settings of the service: settings.env)"
     yield ""

@@ -13,7 +13,7 @@ from tenure.entry.http.guard import Authorization, Caller
 from tenure.entry.world import Service
 from tenure.gate import told
 from tenure.gate.check import not_signed_in
-from tenure.gate.model import ANY_MEMBER, Reason
+from tenure.gate.model import Needs, Reason
 from tenure.identity import members_list, store
 from tenure.identity.errors import NotProven, UserDeleted
 from tenure.identity.members_list import ListedOrganization, Place, ToldStatus
@@ -21,6 +21,7 @@ from tenure.identity.model import Organization, OrgId, UserId
 from tenure.identity.session import bearer
 
 router = APIRouter(tags=["me"])
+NOW = Needs(subscription=False, fresh=True)  # rows are read here anyway, so none may be older
 
 
 class UserOut(BaseModel):
@@ -74,7 +75,7 @@ async def _somebody(request: Request, authorization: Authorization = None) -> Ca
         who = service.gate.verifier.recall(token) or await service.gate.verifier.verify(token)
     except NotProven as exc:
         raise NotAllowed(not_signed_in(exc)) from exc
-    decision = await service.gate.check(token, ANY_MEMBER)
+    decision = await service.gate.check(token, NOW)
     if not decision.allowed and decision.reason is not Reason.NOT_A_MEMBER:
         raise NotAllowed(decision)
     facts = decision.facts or await service.gate.facts(who)

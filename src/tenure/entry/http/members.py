@@ -2,24 +2,32 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from typing import Annotated
-from uuid import UUID
+from datetime import timedelta
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, Field
 
 from tenure.base.lease import Leases
-from tenure.entry.http.billing import Email, In
 from tenure.entry.http.errors import NoProviderKey
 from tenure.entry.http.guard import BUYERS, Authorization, Caller, needs
+from tenure.entry.http.members_shapes import (
+    HistoryOut,
+    InvitationOut,
+    InviteIn,
+    MemberOut,
+    MembersOut,
+    RoleIn,
+    SeatsOut,
+    line_out,
+    member_out,
+)
 from tenure.entry.http.orgs import Org, own
 from tenure.entry.worker.identity import policy_of
 from tenure.identity import members_list, roster
 from tenure.identity.directory import Directory
 from tenure.identity.errors import NoFreeSeat, NoSuchMember
-from tenure.identity.members_list import HERE, ListedMember, Lived, Place, ToldStatus
-from tenure.identity.model import Invitation, Membership, OrgId, UserId, Wish
+from tenure.identity.members_list import HERE, ListedMember, Place, ToldStatus
+from tenure.identity.model import Invitation, Membership, OrgId, UserId
 from tenure.identity.seats import refuse_full
 from tenure.identity.wish import Wishes
 from tenure.journal import audit
@@ -37,14 +45,6 @@ User = Annotated[
     str,
     Path(max_length=255, description="Our key, the provider's id, or `me`", examples=["me"]),
 ]
-Role = Annotated[
-    str,
-    Field(
-        pattern=r"^(org:)?[A-Za-z0-9_-]{1,100}$",
-        description="As the provider calls it; Clerk's `org:` in front may be left out",
-        examples=["admin"],
-    ),
-]
 After = Annotated[str | None, Query(max_length=255, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
@@ -60,88 +60,6 @@ async def _admin_or_herself(
 
 
 AdminOrHerself = Annotated[Caller, Depends(_admin_or_herself)]
-
-
-class MemberOut(BaseModel):
-    """A membership, and who the person is."""
-
-    user_id: UUID = Field(description="Our key")
-    membership_id: str | None = Field(description="The provider's id; null until it told us")
-    provider: str | None = Field(examples=["clerk"])
-    email: str | None = Field(examples=["ada@example.com"])
-    name: str | None = Field(examples=["Ada Lovelace"])
-    role: str = Field(examples=["admin"])
-    status: ToldStatus
-    holds_seat: bool
-    over_limit: bool = Field(description="Here, and without a seat: the provider let her in")
-    generation: int = Field(description="2 when she has left and joined again")
-    wish: Wish | None = Field(description="What the provider has still to make of it")
-    wished_role: str | None = Field(description="The role that the provider has still to give")
-    joined_at: datetime | None
-    updated_at: datetime
-
-
-class MembersOut(BaseModel):
-    """A page of members, those who came first before the others."""
-
-    data: list[MemberOut]
-    next: str | None = Field(description="Give it as `after` for the next page")
-
-
-class LivedOut(BaseModel):
-    """One line of a membership's history."""
-
-    at: datetime
-    generation: int
-    membership_id: str | None
-    status_from: str | None
-    status_to: str
-    role_from: str | None
-    role_to: str
-    seat_from: bool | None
-    seat_to: bool
-    cause: str = Field(examples=["look"])
-    provider_at: datetime | None = Field(description="When it happened, as the provider says")
-
-
-class HistoryOut(BaseModel):
-    """A page of a membership's history, oldest first."""
-
-    data: list[LivedOut]
-    next: int | None = Field(description="Give it as `after` for the next page")
-
-
-class InviteIn(In):
-    """Whom to invite, as what."""
-
-    email: Email = Field(examples=["grace@example.com"])
-    role: Role = Field("member", examples=["member"])
-
-
-class InvitationOut(BaseModel):
-    """An invitation; the provider keeps it, and sends the e-mail."""
-
-    id: str = Field(examples=["orginv_ExampleOnly"])
-    email: str
-    role: str
-    expires_at: datetime | None
-
-
-class RoleIn(In):
-    """The role to give."""
-
-    role: Role
-
-
-class SeatsOut(BaseModel):
-    """How many seats an organization has and uses."""
-
-    used: int
-    limit: int | None = Field(description="null: there is none")
-    free: int | None
-    bought: int | None = Field(description="What the subscription pays for")
-    fixed: int | None = Field(description="A limit set by hand, which beats what was bought")
-    over_limit: int = Field(description="Members who are here without a seat")
 
 
 @router.get("/members")
@@ -162,7 +80,7 @@ async def list_members(
         )
     last = found[limit - 1].member if len(found) > limit else None
     ended = Place(at=last.created_at, id=last.id).text if last else None
-    return MembersOut(data=[_out(one) for one in found[:limit]], next=ended)
+    return MembersOut(data=[member_out(one) for one in found[:limit]], next=ended)
 
 
 @router.get("/seats")
@@ -212,8 +130,9 @@ async def invite(org: Org, caller: Admin, body: InviteIn) -> InvitationOut:
     return InvitationOut(id=made.id, email=made.email, role=made.role, expires_at=made.expires_at)
 
 
-CHANGED = {200: {"model": MemberOut, "description": "It is so, at the provider too"}}
-FULL = {402: {"description": "No seat is free: buy more; `error.seats` has the figures"}}
+Answers = dict[int | str, dict[str, Any]]
+CHANGED: Answers = {200: {"model": MemberOut, "description": "It is so, at the provider too"}}
+FULL: Answers = {402: {"description": "No seat is free: buy more; `error.seats` has the figures"}}
 
 
 @router.post("/members/{user}/role", status_code=202, responses=CHANGED)
@@ -277,7 +196,7 @@ async def show_history(
     async with caller.service.world.db.scoped(caller.scope) as tx:
         lines = await members_list.list_history(tx, found.member.id, after=after, limit=limit + 1)
     ended = lines[limit - 1].id if len(lines) > limit else None
-    return HistoryOut(data=[_line(one) for one in lines[:limit]], next=ended)
+    return HistoryOut(data=[line_out(one) for one in lines[:limit]], next=ended)
 
 
 Act = Callable[[Wishes, UserId], Awaitable[Membership]]
@@ -293,7 +212,7 @@ async def _changed(org: str, user: str, caller: Caller, response: Response, act:
     async with _figures(caller, before.member.org_id):
         after = await act(wishes, before.member.user_id)
     response.status_code = 202 if after.wish or after.wish_role else 200
-    return _out(ListedMember(member=after, email=before.email, name=before.name))
+    return member_out(ListedMember(member=after, email=before.email, name=before.name))
 
 
 async def _found(org: str, user: str, caller: Caller) -> ListedMember:
@@ -366,43 +285,3 @@ async def _tell(caller: Caller, made: Invitation) -> None:
     )
     async with world.db.scoped(caller.scope) as tx:
         await audit.append(tx, entry)
-
-
-def _out(one: ListedMember) -> MemberOut:
-    member = one.member
-    return MemberOut(
-        user_id=member.user_id,
-        membership_id=member.external_id,
-        provider=member.provider,
-        email=one.email,
-        name=one.name,
-        role=member.role,
-        status=_told(member),
-        holds_seat=member.holds_seat,
-        over_limit=member.is_here and not member.holds_seat,
-        generation=member.generation,
-        wish=member.wish,
-        wished_role=member.wish_role,
-        joined_at=member.joined_at,
-        updated_at=member.updated_at,
-    )
-
-
-def _told(member: Membership) -> ToldStatus:
-    return "removed" if member.removed_at else member.status.value
-
-
-def _line(one: Lived) -> LivedOut:
-    return LivedOut(
-        at=one.at,
-        generation=one.generation,
-        membership_id=one.external_id,
-        status_from=one.status_from,
-        status_to=one.status_to,
-        role_from=one.role_from,
-        role_to=one.role_to,
-        seat_from=one.seat_from,
-        seat_to=one.seat_to,
-        cause=one.cause,
-        provider_at=one.provider_at,
-    )

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 import tenure
-from tenure.entry.http import answers, billing, health, me, members, orgs
+from tenure.entry.http import answers, billing, health, me, members, orgs, sessions
 
 ABOUT = "Who your users are, what they bought, and what your Postgres says: kept in agreement."
 
@@ -17,7 +17,7 @@ def make_rest() -> FastAPI:
         docs_url=None,  # those pages load programs from somebody else's server
         redoc_url=None,
     )
-    for router in (health.router, billing.router, me.router, orgs.router, members.router):
-        rest.include_router(router)
+    for door in (health, billing, me, orgs, members, sessions):
+        rest.include_router(door.router)
     answers.install(rest)
     return rest

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import click
 
-from tenure.entry.local.story import STEPS, Told
+from tenure.entry.local.story import ALONE, STEPS, Told
 
-WIDTH = max(len(name) for name, _ in STEPS)
+WIDTH = max(len(name) for name, _ in (*STEPS, *ALONE))
 INDENT = 15  # the mark and the time in front of the name
 MARKS = {"held": ("✓", "green"), "failed": ("✗", "red"), "not reached": ("·", "bright_black")}
 

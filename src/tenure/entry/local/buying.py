@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from tenure.entry.local.errors import NotAsTold
-from tenure.entry.local.scene import GOOD_FOR, Json, Scene, Seen, bought, click, decision, expect
+from tenure.entry.local.scene import Json, Scene, Seen, bought, click, decision, expect
 
 AT_ONCE = 20
 PLAN = "team_monthly"
@@ -20,22 +20,16 @@ FAULTS: tuple[Json, ...] = (
 
 
 def sign_up(scene: Scene) -> Seen:
-    """Sign a user up, let her create an organization, and take a session token."""
+    """Sign a user up, let her found an organization, and take a session token."""
     email = scene.ids.token("ada-", 6) + "@example.com"
-    user = _clerk(scene, "/v1/users", email_address=[email], first_name="Ada")
-    org = _clerk(scene, "/v1/organizations", name="Ada Ltd", created_by=user["id"])
-    session = _clerk(scene, "/v1/sessions", user_id=user["id"], organization_id=org["id"])
-    token = _clerk(scene, f"/v1/sessions/{session['id']}/tokens", expires_in_seconds=GOOD_FOR)
-    scene.token = token["jwt"]
+    who, http = scene.who, scene.identity
+    scene.user = who.sign_up(http, email, "Ada")
+    scene.org = who.found(http, "Ada Ltd", scene.user)
+    scene.token = who.token(http, scene.user, scene.org, "admin")
     scene.service.headers["Authorization"] = f"Bearer {scene.token}"
-    facts = {"user": user["id"], "organization": org["id"], "email": email}
-    return Seen(text=f"{email} created {org['name']}", facts=facts)
-
-
-def _clerk(scene: Scene, path: str, **given: object) -> Json:
-    answer = scene.clerk.post(path, json=given)
-    expect(answer.is_success, wanted=f"POST {path} to succeed", came=answer)
-    return answer.json()
+    facts = {"user": scene.user, "organization": scene.org, "email": email}
+    founded = " and founded Ada Ltd" if scene.org else ", for herself"
+    return Seen(text=f"{email} signed up at {who.title}{founded}", facts=facts)
 
 
 def read_products(scene: Scene) -> Seen:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+from base64 import b64encode
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ class Secrets:
     stripe_secret_key: str
     stripe_webhook_secret: str
     clerk_secret_key: str
+    clerk_webhook_secret: str
+    workos_api_key: str
+    workos_client_id: str
+    workos_webhook_secret: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,10 @@ class Home:
             "stripe_secret_key": lambda: ids.token("sk_test_", 32),
             "stripe_webhook_secret": lambda: ids.token("whsec_", 32),
             "clerk_secret_key": lambda: ids.token("sk_test_", 40),
+            "clerk_webhook_secret": lambda: "whsec_" + _base64(ids.token("", 24)),
+            "workos_api_key": lambda: ids.token("sk_test_", 40),
+            "workos_client_id": lambda: ids.token("client_", 26),
+            "workos_webhook_secret": lambda: ids.token("", 32),
         }
         whole = {name: str(kept.get(name) or make()) for name, make in makers.items()}
         if whole != kept:
@@ -62,6 +71,10 @@ class Home:
     def keep(self, name: str, what: Mapping[str, object]) -> None:
         """Write a file of ours, for its owner's eyes only."""
         write_private(self / name, json.dumps(what, indent=2) + "\n")
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -19,9 +19,9 @@ from tenure.entry.local.scene import (
 
 MOMENT = 60  # seconds, to be safely behind the end of a period
 # What must stand in the log, in this order; between these lines there may be others.
+TOGETHER = (("organization.created", ""), ("member.joined", ""), ("member.left", ""))
 TOLD: tuple[tuple[str, str], ...] = (
-    ("organization.created", ""),
-    ("member.joined", ""),
+    *TOGETHER,
     ("customer.created", ""),
     ("checkout.opened", ""),
     ("subscription.started", "active"),
@@ -89,14 +89,16 @@ def end(scene: Scene) -> Seen:
 def read_audit(scene: Scene) -> Seen:
     """Read in the organization's log what has just happened, in this order."""
     deadline = time.monotonic() + PATIENCE
-    while missing := _missing(lines := _audit(scene)):
+    wanted = TOLD if scene.org else TOLD[len(TOGETHER) :]
+    while missing := _missing(lines := _audit(scene), wanted):
         scene.check()
         read = [_word(line) for line in lines]
         expect(time.monotonic() < deadline, wanted=f"{missing} in the log", came=read)
         time.sleep(LOOK_AGAIN)
     actions = [line["action"] for line in lines]
-    often = [action for action in ONCE if actions.count(action) != 1]
-    expect(not often, wanted=f"{', '.join(ONCE)} once each", came=actions)
+    once = ONCE if scene.org else ONCE[1:]
+    often = [action for action in once if actions.count(action) != 1]
+    expect(not often, wanted=f"{', '.join(once)} once each", came=actions)
     in_order = [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
     expect(in_order, wanted="lines numbered without a gap", came=lines)
     text = f"{len(lines)} lines: {' · '.join(_word(line) for line in lines)}"
@@ -104,15 +106,15 @@ def read_audit(scene: Scene) -> Seen:
 
 
 def _audit(scene: Scene) -> list[Json]:
-    answer = scene.service.get("/orgs/current/audit")
+    answer = scene.service.get("/orgs/current/audit" if scene.org else "/me/audit")
     expect(answer.is_success, wanted="200, the log", came=answer)
     return answer.json()["data"]
 
 
-def _missing(lines: list[Json]) -> tuple[str, str] | None:
+def _missing(lines: list[Json], wanted: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
     """Find the first line of the story that the log does not tell, in the order of the story."""
     rest = iter(lines)
-    for action, status in TOLD:
+    for action, status in wanted:
         if not any(line["action"] == action and status in _status(line) for line in rest):
             return action, status
     return None

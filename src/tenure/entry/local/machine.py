@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from base64 import b64encode
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,15 +17,14 @@ from tenure.entry.local.errors import Died, NotReady
 from tenure.entry.local.home import Home, Secrets
 from tenure.entry.local.ports import Ports
 from tenure.entry.local.stop import Stop
+from tenure.entry.local.who import APPLICATION, RATE, Site, Who
 from tenure.sandbox import postgres
 from tenure.sandbox.postgres import Postgres
 from tenure.schema import apply, changes
 
-APPLICATION = "http://localhost:3000"  # the web application that is pretended to stand before us
 READY_WITHIN = 40.0  # seconds
 LOOK_AGAIN = 0.02
 WITHIN_ALONE = 2.0  # seconds to end in, where the database is gone: they would wait for it
-RATE = "1000"  # calls per second: the sandbox has no limit
 BESIDE = "127.0.0.1,localhost"  # never through a proxy
 
 
@@ -37,6 +35,7 @@ class Plan:
     home: Home
     ports: Ports
     secrets: Secrets
+    who: Who
     durable: bool = True  # of the database: False where it is thrown away anyway
 
     @property
@@ -50,9 +49,14 @@ class Plan:
         return f"http://127.0.0.1:{self.ports.stripe}"
 
     @property
-    def clerk(self) -> str:
-        """The address of the pretended Clerk; its tokens' issuer."""
-        return f"http://127.0.0.1:{self.ports.clerk}"
+    def site(self) -> Site:
+        """Where the pretended provider of identities stands."""
+        return Site(
+            port=self.ports.identity,
+            service=self.service,
+            state=self.home / f"{self.who.name}.json",
+            secrets=self.secrets,
+        )
 
     @property
     def stripe_state(self) -> Path:
@@ -125,12 +129,11 @@ def _start(machine: Machine) -> None:
     plan = machine.plan
     stripe = ["--port", str(plan.ports.stripe), "--state", str(plan.stripe_state), "--seed"]
     stripe += ["--webhook-url", f"{plan.service}/webhooks/stripe"]
-    clerk = ["--port", str(plan.ports.clerk), "--state", str(plan.home / "clerk.json")]
-    clerk += ["--origin", APPLICATION]
     env = environment(plan, os.environ)
-    for name, args in (("stripe", stripe), ("clerk", clerk)):
-        machine.sandboxes.append(child.start(name, ["sandbox", name, *args], env, plan.home))
-    _start_postgres(machine)
+    machine.sandboxes.append(child.start("stripe", ["sandbox", "stripe", *stripe], env, plan.home))
+    database = _start_postgres(machine)
+    name, args = plan.who.name, plan.who.arguments(plan.site, database)
+    machine.sandboxes.append(child.start(name, ["sandbox", name, *args], env, plan.home))
     for name, command in (("serve", "serve"), ("work", "work")):
         machine.check()
         machine.ours.append(child.start(name, [command], env, plan.home))
@@ -138,7 +141,8 @@ def _start(machine: Machine) -> None:
     _forget_old_addresses(plan)
 
 
-def _start_postgres(machine: Machine) -> None:
+def _start_postgres(machine: Machine) -> str:
+    """Start it with everything in it, and give its superuser's address."""
     plan = machine.plan
     try:
         machine.postgres = postgres.start(
@@ -153,6 +157,7 @@ def _start_postgres(machine: Machine) -> None:
     )  # SIGTERM waits for clients
     apply.apply(machine.postgres.url, changes.load())
     login.put_login(machine.postgres.url, plan.secrets.database_password)
+    return machine.postgres.url
 
 
 def _wait(machine: Machine) -> None:
@@ -162,7 +167,7 @@ def _wait(machine: Machine) -> None:
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         asks: dict[str, Callable[[], str]] = {
             "stripe": lambda: _lacks(client, f"{plan.stripe}/_sandbox/health"),
-            "clerk": lambda: _lacks(client, f"{plan.clerk}/_sandbox"),
+            plan.who.name: lambda: _lacks(client, f"{plan.site.url}/_sandbox"),
             "serve": lambda: _lacks(client, f"{plan.service}/ready"),
             "work": lambda: "" if child.said(work, "worker.started") else "says nothing",
         }
@@ -227,16 +232,12 @@ def environment(plan: Plan, outer: Mapping[str, str]) -> dict[str, str]:
 def told(plan: Plan) -> dict[str, str]:
     """Write the settings of this world."""
     secrets = plan.secrets
-    key = b64encode(f"127.0.0.1:{plan.ports.clerk}$".encode()).decode().rstrip("=")
     return {
         "DATABASE_URL": plan.database(secrets.database_password),
         "STRIPE_SECRET_KEY": secrets.stripe_secret_key,
         "STRIPE_WEBHOOK_SECRET": secrets.stripe_webhook_secret,
         "STRIPE_API_BASE": plan.stripe,
-        "CLERK_SECRET_KEY": secrets.clerk_secret_key,
-        "CLERK_PUBLISHABLE_KEY": f"pk_test_{key}",
-        "CLERK_API_BASE": plan.clerk,
-        "CLERK_AUTHORIZED_PARTIES": APPLICATION,
+        **plan.who.settings(plan.site),
         "CORS_ORIGINS": APPLICATION,
         "TENURE_RETURN_ORIGINS": f"{APPLICATION},{plan.service}",
         "TENURE_PORT": str(plan.ports.service),

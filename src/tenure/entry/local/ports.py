@@ -14,8 +14,8 @@ class Ports:
 
     service: int = 8000
     stripe: int = 12_111
-    clerk: int = 12_112
-    postgres: int = 12_113
+    identity: int = 12_112
+    postgres: int = 12_120
 
 
 def choose(kept: Mapping[str, object], *, service: int | None) -> tuple[Ports, list[str]]:

@@ -13,11 +13,11 @@ import httpx
 
 from tenure.base.ids import Ids
 from tenure.entry.local.errors import NotAsTold
+from tenure.entry.local.who import Who
 
 Json = dict[str, Any]
 PATIENCE = 10.0  # seconds until what should come must have come
 LOOK_AGAIN = 0.005
-GOOD_FOR = 12 * 3600  # seconds; the service takes tokens of up to a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,15 @@ class Scene:
 
     service: httpx.Client
     stripe: httpx.Client  # pages and control by anybody; `/v1` with the key
-    clerk: httpx.Client
+    identity: httpx.Client  # the provider's API
+    who: Who  # how that is spoken to
     ids: Ids
     check: Callable[[], None]  # raises where the story cannot go on
     return_url: str  # the page of the application that people come back to
     token: str = ""
+    user: str = ""  # the provider's ids
+    org: str = ""
+    colleague: str = ""
     prices: dict[str, str] = field(default_factory=dict[str, str])  # by lookup key
     customer: str = ""
     checkout: str = ""  # the address of the page to pay on
@@ -82,17 +86,17 @@ def open_scene(
     service: str,
     stripe: str,
     stripe_key: str,
-    clerk: str,
-    clerk_key: str,
+    identity: str,
+    identity_key: str,
     **more: Any,  # noqa: ANN401 (the rest of Scene, which checks it)
 ) -> Generator[Scene]:
     """Open the three doors for as long as the block lasts."""
     with (
         _client(service) as first,
         _client(stripe, stripe_key) as second,
-        _client(clerk, clerk_key) as third,
+        _client(identity, identity_key) as third,
     ):
-        yield Scene(service=first, stripe=second, clerk=third, **more)
+        yield Scene(service=first, stripe=second, identity=third, **more)
 
 
 def _client(url: str, key: str = "") -> httpx.Client:

@@ -7,14 +7,17 @@ from typing import Literal
 
 import httpx
 
-from tenure.entry.local import buying, keeping
+from tenure.entry.local import buying, joining, keeping
 from tenure.entry.local.errors import NotAsTold
 from tenure.entry.local.scene import Scene, Seen
+from tenure.entry.local.who import Who
 
 Step = Callable[[Scene], Seen]
 
 STEPS: tuple[tuple[str, Step], ...] = (
-    ("a user signs up and creates an organization", buying.sign_up),
+    ("a user signs up and founds an organization", buying.sign_up),
+    ("a colleague joins: webhooks bring him", joining.bring_colleague),
+    ("he is removed: his token counts no more", joining.remove_colleague),
     ("what can be bought: GET /stripe/products", buying.read_products),
     ("what it costs: GET /stripe/prices", buying.read_prices),
     ("the gate is closed", buying.find_gate_closed),
@@ -29,6 +32,17 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("the period ends", keeping.end),
     ("the audit log reads like this story", keeping.read_audit),
 )
+# Without organizations nobody joins, and a user's own log is for her alone.
+ALONE: tuple[tuple[str, Step], ...] = (
+    ("a user signs up", buying.sign_up),
+    ("her row is there before her token is", joining.find_herself),
+    *(step for step in STEPS if step[1] not in {buying.sign_up, *joining.TOGETHER}),
+)
+
+
+def steps_of(who: Who) -> tuple[tuple[str, Step], ...]:
+    """Choose the story that can be told with a provider."""
+    return STEPS if who.has_organizations else ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +72,7 @@ class Told:
 
 
 def tell(
-    scene: Scene, begins: Callable[[str], None], steps: Iterable[tuple[str, Step]] = STEPS
+    scene: Scene, begins: Callable[[str], None], steps: Iterable[tuple[str, Step]]
 ) -> Iterator[Told]:
     """Go through every step, and say of each what was seen; after a failure none is begun.
 

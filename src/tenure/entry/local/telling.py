@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from tenure.base.ids import Ids
 from tenure.entry.local import story
 from tenure.entry.local.account import Account
-from tenure.entry.local.machine import APPLICATION, Machine
+from tenure.entry.local.machine import Machine
 from tenure.entry.local.scene import Scene, open_scene
 from tenure.entry.local.story import Told
+from tenure.entry.local.who import APPLICATION
 
 
 @contextmanager
@@ -19,8 +20,9 @@ def scene_on(machine: Machine, ids: Ids) -> Generator[Scene]:
         service=plan.service,
         stripe=plan.stripe,
         stripe_key=plan.secrets.stripe_secret_key,
-        clerk=plan.clerk,
-        clerk_key=plan.secrets.clerk_secret_key,
+        identity=plan.site.url,
+        identity_key=plan.who.key(plan.secrets),
+        who=plan.who,
         ids=ids,
         check=machine.check,
         return_url=f"{APPLICATION}/welcome",
@@ -43,7 +45,7 @@ def told_in(scene: Scene, account: Account) -> list[Told]:
     Errors: KeyboardInterrupt when we are to stop, Died.
     """
     told: list[Told] = []
-    for one in story.tell(scene, account.begins):
+    for one in story.tell(scene, account.begins, story.steps_of(scene.who)):
         account.told(one)
         told.append(one)
     return told

@@ -1,0 +1,246 @@
+"""Sessions that we keep: a handle for the browser or the client, fresh access tokens for it."""
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Cookie, Header, Request, Response
+from pydantic import BaseModel, Field
+
+from tenure.base.budget import Budget
+from tenure.base.settings import Settings
+from tenure.base.variables import is_loopback
+from tenure.entry.http.billing import In
+from tenure.entry.http.errors import NotConfigured
+from tenure.entry.world import Service
+from tenure.identity.errors import NoToken, WrongParty
+from tenure.identity.refresh import Broker, Live
+from tenure.identity.sealed import Sealer
+from tenure.identity.session import bearer
+from tenure.identity.workos_tokens import Door
+
+router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+COOKIE = "tenure_session"
+COOKIE_LASTS = timedelta(days=30)  # since the last refresh; the provider decides when it is over
+
+OrgId = Annotated[
+    str, Field(max_length=255, pattern=r"^[\x21-\x7e]+$", examples=["org_ExampleOnly"])
+]
+Secret = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x21-\x7e]+$")]
+Kept = Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)]
+Handle = Annotated[
+    str | None,
+    Header(
+        alias="Authorization",
+        description="`Bearer` and the handle; without it, the cookie counts",
+        examples=["Bearer tns_ExampleOnly"],
+    ),
+]
+
+
+class SessionsOff(NotConfigured):
+    """Nobody set this installation up to keep sessions."""
+
+    code: ClassVar[str] = "http.sessions_off"
+    hint: ClassVar[str] = (
+        "Set TENURE_SESSION_KEY, WORKOS_API_KEY and WORKOS_CLIENT_ID, or leave the sessions to "
+        "WorkOS's own SDK."
+    )
+
+
+class SignInIn(In):
+    """What the sign-in page of WorkOS sent back."""
+
+    code: Secret = Field(examples=["01ExampleOnly"])
+    code_verifier: Secret | None = Field(None, description="Of PKCE, if the sign-in began with it")
+    cookie: bool = Field(default=False, description="Set the handle as a cookie; do not show it")
+
+
+class RefreshIn(In):
+    """Where to go on."""
+
+    organization_id: OrgId | None = Field(None, description="Switch to this organization")
+
+
+class TokenOut(BaseModel):
+    """An access token, for `Authorization: Bearer` at every other door."""
+
+    access_token: str
+    expires_at: datetime
+    user_id: str = Field(description="The provider's id")
+    organization_id: str | None = Field(description="The provider's id")
+    refreshed: bool = Field(
+        description="False: the provider is away, and this is the token of before, still good"
+    )
+    verified: bool = Field(
+        description="False: its signing key cannot be had yet; doors may refuse it for a while"
+    )
+
+
+class SessionOut(TokenOut):
+    """A session that has begun."""
+
+    handle: str | None = Field(description="Keep it; it is shown once. None where it is a cookie")
+
+
+class EndedOut(BaseModel):
+    """A session that has ended."""
+
+    revoked: bool = Field(description="False: the provider is away, and is told later")
+
+
+@router.post("", status_code=201)
+async def begin(body: SignInIn, request: Request, response: Response) -> SessionOut:
+    """Exchange the code that a sign-in ended with for a session that is kept here.
+
+    No token is needed: a code is a secret that only who signed in was given. Begin the sign-in
+    with PKCE, and send `code_verifier`, so that nobody can slip you a code of her own.
+    """
+    broker = await broker_of(request)
+    service: Service = request.app.state.service
+    await codes_budget(service.world.settings).spend(broker.db)  # whoever asks costs a call
+    handle, live = await broker.begin(
+        body.code,
+        code_verifier=body.code_verifier,
+        user_agent=request.headers.get("user-agent"),
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if body.cookie:
+        _set_cookie(request, response, handle)
+    return SessionOut(handle=None if body.cookie else handle, **_told(live))
+
+
+@router.post("/refresh")
+async def refresh(
+    *,
+    request: Request,
+    response: Response,
+    authorization: Handle = None,
+    kept: Kept = None,
+    body: RefreshIn | None = None,
+) -> TokenOut:
+    """Get a fresh access token.
+
+    Any number may ask at once. 401: sign in again. 503: send the same again after Retry-After,
+    for nothing is lost.
+    """
+    broker = await broker_of(request)
+    handle = _handle(request, authorization, kept)
+    wanted = None if body is None else body.organization_id
+    live = await broker.refresh(handle, org_id=wanted)
+    response.headers["Cache-Control"] = "no-store"
+    if authorization is None:
+        _set_cookie(request, response, handle)
+    return TokenOut(**_told(live))
+
+
+@router.delete("/current")
+async def end(
+    request: Request, response: Response, authorization: Handle = None, kept: Kept = None
+) -> EndedOut:
+    """Sign out: the session ends here at once, and at the provider as soon as it can be told."""
+    broker = await broker_of(request)
+    revoked = await broker.end(_handle(request, authorization, kept))
+    if authorization is None:
+        response.delete_cookie(COOKIE, path=router.prefix)
+    return EndedOut(revoked=revoked)
+
+
+async def broker_of(request: Request) -> Broker:
+    """Find the broker of this process, opening it with the first request.
+
+    Errors: SessionsOff.
+    """
+    state = request.app.state
+    service: Service = state.service
+    broker: Broker | None = getattr(state, "sessions", None)
+    if broker is None or broker.db is not service.world.db:
+        made = make_broker(service)
+        if made is None:
+            raise SessionsOff("this installation keeps no sessions")
+        broker = state.sessions = made
+        await broker.__aenter__()  # it ends with the event loop, as the process does
+    return broker
+
+
+def make_broker(service: Service) -> Broker | None:
+    """Make the broker; None where a setting is missing."""
+    world, settings = service.world, service.world.settings
+    if not settings.session_keys or not settings.workos_api_key or "workos" not in settings.trusted:
+        return None
+    door = Door(
+        api_base=settings.workos_api_base,
+        client_id=settings.workos_client_id,
+        api_key=settings.workos_api_key,
+        spend=partial(refresh_budget(settings).spend, world.db),
+    )
+    return Broker(
+        world.db,
+        door,
+        Sealer(settings.session_keys),
+        verifier=service.gate.verifier,
+        clock=world.clock,
+        ids=world.ids,
+    )
+
+
+def refresh_budget(settings: Settings) -> Budget:
+    """Give refreshes an allowance of their own: people wait for them, and a walk must not."""
+    return _budget("workos:sessions", settings.workos_rate, patience=1)
+
+
+def codes_budget(settings: Settings) -> Budget:
+    """Keep strangers, who may try any code, from using up what refreshes need."""
+    return _budget("workos:codes", settings.workos_rate / 4, patience=2)
+
+
+def _budget(name: str, rate: float, *, patience: float) -> Budget:
+    return Budget(
+        name=name,
+        every=timedelta(seconds=1 / rate),
+        burst=max(4, round(rate)),
+        patience=timedelta(seconds=patience),
+    )
+
+
+def _told(live: Live) -> dict[str, Any]:
+    return {
+        "access_token": live.access_token,
+        "expires_at": live.expires_at,
+        "user_id": live.user_id,
+        "organization_id": live.org_id,
+        "refreshed": live.is_fresh,
+        "verified": live.principal is not None,
+    }
+
+
+def _handle(request: Request, authorization: str | None, kept: str | None) -> str:
+    """Take the handle out of the header, or else out of the cookie.
+
+    Errors: NoToken; WrongParty where another site's page sends the cookie along.
+    """
+    if authorization is not None:
+        return bearer(authorization)
+    if kept is None:
+        raise NoToken("the request carries no handle of a session")
+    settings: Settings = request.app.state.service.world.settings
+    origin = request.headers.get("origin")
+    own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not own and origin not in settings.cors_origins:
+        raise WrongParty("the cookie was sent by a page of another site")
+    return kept
+
+
+def _set_cookie(request: Request, response: Response, handle: str) -> None:
+    """Set the handle where no script reads it, and no other site's page makes a browser send it."""
+    response.set_cookie(
+        COOKIE,
+        handle,
+        max_age=round(COOKIE_LASTS.total_seconds()),
+        path=router.prefix,
+        secure=not is_loopback(str(request.base_url)),
+        httponly=True,
+        samesite="lax",
+    )
