@@ -220,6 +220,24 @@ async def test_a_session_left_in_doubt_is_rescued_though_nobody_comes_by(
     assert await scene.turns(handle) == 2
 
 
+async def test_a_switch_that_was_lost_right_after_the_sign_in_is_rescued_too(
+    scene: Scene, broker: Broker
+) -> None:
+    """M8: the stored pair is young, and its refresh token is spent all the same."""
+    user = scene.cloud.a_user()
+    org = scene.cloud.an_org(user)
+    handle, _ = await broker.begin(scene.cloud.a_code(user))
+    scene.cloud.fail("lost", count=rotation.TRIES)
+    with pytest.raises(RefreshDelayed):
+        await broker.refresh(handle, org_id=org)
+
+    await scene.pass_(5)
+    assert await scene.a_broker().rescue() == 1
+
+    assert (await broker.refresh(handle)).org_id == org
+    assert await scene.turns(handle) == 1
+
+
 async def test_brokers_that_are_open_rescue_by_themselves(
     scene: Scene, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tenure.entry.local.story import STEPS
+from tenure.entry.local.story import STEPS, steps_of
+from tenure.entry.local.who import KNOWN
 from tests.story.world import BOUND, Run, eventually, processes_in, started
 
 
@@ -94,12 +95,34 @@ def test_the_audit_log_reads_like_the_story(demo: Demo) -> None:
     told = [
         "organization.created",
         "member.joined",
+        "member.joined",
+        "member.left",
         "customer.created",
         "checkout.opened",
         "subscription.started",
         "subscription.cancel_scheduled",
     ]
     assert [action for action in actions if action in told] == told
+
+
+def test_webhooks_bring_members_and_take_them_away(demo: Demo) -> None:
+    """S2, M6: who joins or is removed at Clerk, without ever asking us; his own token is no help."""
+    joined = demo.facts("a colleague joins: webhooks bring him")
+    assert set(joined["causes"]) == {"look"}
+    assert joined["join_to_row_ms"] > 0
+    assert demo.facts("he is removed: his token counts no more")["status"] == 403
+
+
+@pytest.mark.parametrize("identity", ["workos"])
+def test_the_story_can_be_told_with_another_provider(tmp_path: Path, identity: str) -> None:
+    """B1: the same main job, whoever signs people up."""
+    with demo_in(tmp_path, "--json", "--identity", identity) as run:
+        status = run.process.wait(BOUND)
+        told = json.loads(run.out.read_text())
+
+    steps = [(step["name"], step["ok"]) for step in told["steps"]]
+    assert steps == [(name, True) for name, _ in steps_of(KNOWN[identity])], told
+    assert status == 0
 
 
 def test_nothing_is_left_of_the_demo(demo: Demo) -> None:

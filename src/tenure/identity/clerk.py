@@ -244,6 +244,10 @@ class ClerkDirectory(ClerkReader):
             place = page.next
         return found
 
+    async def delete_user(self, user_id: str) -> None:
+        """Delete a user for good; one who is not there any more is fine."""
+        await self._ask.wish("DELETE", path_of("v1", "users", user_id))
+
     async def _one(self, path: str, read: Callable[[Raw], T]) -> T | None:
         body = await self._ask.get(path, _whole)
         return None if body is None else _read(body, read)

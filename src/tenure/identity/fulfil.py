@@ -108,7 +108,8 @@ class Fulfilment:
             cause="api",
             asked=False,
         )
-        after = replace(row, wish=None, wish_role=None, wished_at=None, wished_by=None)
+        by = row.wished_by if row.wished_by == members.SEAT_LIMIT else None  # not to wish it again
+        after = replace(row, wish=None, wish_role=None, wished_at=None, wished_by=by)
         await members.write(
             act, org_id, [Change(before=row, after=after, cause="api", reason="wish_refused")]
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tenure.identity import graves, roster, rules, store
+from tenure.identity import graves, roster, rules, store, telling
 from tenure.identity.act import Act, Cause, decided
 from tenure.identity.directory import pair_of, split_pair
 from tenure.identity.model import (
@@ -26,10 +26,9 @@ from tenure.identity.model import (
 from tenure.identity.named import named
 from tenure.identity.roster import Change
 from tenure.identity.rules import Fate, Grave
-from tenure.journal import news
-from tenure.journal.model import Entry, Subject
+from tenure.journal.model import Subject
 
-FEW = 3  # changes that are told one by one; of more the organization is told as a whole
+SEAT_LIMIT = "tenure:seat_limit"  # who wished that somebody be shut out
 
 
 async def put(
@@ -199,7 +198,7 @@ async def end(
     for seated in ended.values():
         await _put(act, seated)
     for org_id, seated in ended.items():
-        await _news(act, org_id, seated)
+        await telling.tell(act, org_id, seated)
 
 
 async def _ends(
@@ -230,12 +229,12 @@ async def write(act: Act, org_id: OrgId, changes: Sequence[Change]) -> list[Chan
 async def write_as_seated(act: Act, org_id: OrgId, seated: Sequence[Change]) -> None:
     """Write changes whose seats are settled, and tell of them; only under `lock_seats`."""
     await _put(act, seated)
-    await _news(act, org_id, seated)
+    await telling.tell(act, org_id, seated)
 
 
 async def _put(act: Act, seated: Sequence[Change]) -> None:
     await roster.put_changes(act.tx, seated, at=act.now)
-    entries = [entry for change in seated if (entry := _entry(act, change)) is not None]
+    entries = [entry for change in seated if (entry := telling.entry_of(act, change)) is not None]
     await act.tell(*entries)
 
 
@@ -290,7 +289,13 @@ def _seated(act: Act, change: Change, count: _Count) -> Change:
     holds = after.is_here and (held or count.take())
     after = replace(after, holds_seat=holds)
     over = after.is_here and not holds and act.policy.over_limit == "deactivate"
-    return replace(change, after=_shut_out(act, after) if over else after)
+    shut = over and not _was_refused(change.before)
+    return replace(change, after=_shut_out(act, after) if shut else after)
+
+
+def _was_refused(before: Membership | None) -> bool:
+    """Say whether the provider has just refused to shut her out: she is kept, beyond the limit."""
+    return before is not None and before.wish is None and before.wished_by == SEAT_LIMIT
 
 
 def _shut_out(act: Act, member: Membership) -> Membership:
@@ -301,7 +306,7 @@ def _shut_out(act: Act, member: Membership) -> Membership:
         status=Status.INACTIVE,
         wish=wish,
         wished_at=act.now,
-        wished_by="tenure:seat_limit",
+        wished_by=SEAT_LIMIT,
     )
 
 
@@ -319,76 +324,6 @@ def _turn(change: Change) -> tuple[bool, datetime, str]:
     """Order by right: who is here already, then who came first."""
     is_new = change.before is None or not change.before.is_here
     return is_new, change.after.joined_at or change.after.created_at, str(change.after.id)
-
-
-def _entry(act: Act, change: Change) -> Entry | None:
-    """Tell the audit log what people care about; a new version of the same is not worth a line."""
-    before, after = change.before, change.after
-    if before is not None and _face(before) == _face(after):
-        return None
-    details: dict[str, object] = {
-        "role": after.role,
-        "status": after.told_status,
-        "seat": after.holds_seat,
-        "cause": change.cause,
-    }
-    if before is not None:
-        was = {"role": before.role, "status": before.told_status, "seat": before.holds_seat}
-        details["was"] = {name: value for name, value in was.items() if details[name] != value}
-    return act.entry(
-        _action(change),
-        after.external_id or str(after.id),
-        org_id=after.org_id,
-        user_id=after.user_id,
-        details=details,
-    )
-
-
-def _face(m: Membership) -> tuple[object, ...]:
-    return m.generation, m.told_status, m.role, m.holds_seat
-
-
-def _action(change: Change) -> str:
-    if change.after.removed_at is not None:
-        return "member.left"
-    if change.reason == Fate.REJOINED:
-        return "member.rejoined"
-    return "member.joined" if change.before is None else "member.changed"
-
-
-async def _news(act: Act, org_id: OrgId, changes: Sequence[Change]) -> None:
-    if len(changes) > FEW:
-        await news.append(act.tx, "members.changed", org_id=org_id, payload={"count": len(changes)})
-    else:
-        for change in changes:
-            await news.append(
-                act.tx,
-                "members.changed",
-                org_id=org_id,
-                user_id=change.after.user_id,
-                payload={"membership": str(change.after.id), "what": change.reason},
-            )
-    for change in changes:
-        if has_new_wish(change):
-            await wished(act, change.after)
-
-
-def has_new_wish(change: Change) -> bool:
-    """Say whether the provider must hear of something."""
-    before, after = change.before, change.after
-    wish = (after.wish, after.wish_role)
-    return any(wish) and (before is None or (before.wish, before.wish_role) != wish)
-
-
-async def wished(act: Act, member: Membership) -> None:
-    """Tell that the provider must hear of a wish; the reconciler of wishes acts on it."""
-    await news.append(
-        act.tx,
-        "member.wished",
-        org_id=member.org_id,
-        user_id=member.user_id,
-        payload={"provider": member.provider, "membership": str(member.id)},
-    )
 
 
 def _new(act: Act, org_id: OrgId, user_id: UserId, seen: SeenMembership) -> Membership:

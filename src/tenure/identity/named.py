@@ -17,16 +17,15 @@ async def named(
              the transaction ends.
     """
     wanted = {seen.id: seen for seen in people}
-    orgs = await store.list_organizations(act.tx, act.provider, [org.id])
-    users = await store.list_users(act.tx, act.provider, list(wanted))
-    missing = ({org.id} - orgs.keys()) | (wanted.keys() - users.keys())
-    if missing:  # only these are locked: we hold the others' rows, and their name may wait for us
+    names = {org.id, *wanted}
+    missing = names - await store.list_named(act.tx, act.provider, list(names))
+    if missing:  # before any row is held: whoever has a name may wait for the rows behind others
         await store.lock_names(act.tx, act.provider, list(missing))
         await _make_organization(act, org)
-        users = await store.list_users(act.tx, act.provider, list(wanted))
-        await _make_users(act, [seen for name, seen in wanted.items() if name not in users])
-        orgs = await store.list_organizations(act.tx, act.provider, [org.id])
-        users = await store.list_users(act.tx, act.provider, list(wanted))
+        known = await store.list_named(act.tx, act.provider, list(names))
+        await _make_users(act, [seen for name, seen in wanted.items() if name not in known])
+    orgs = await store.list_organizations(act.tx, act.provider, [org.id])
+    users = await store.list_users(act.tx, act.provider, list(wanted))
     found = orgs.get(org.id)
     alive = {name: user for name, user in users.items() if user.deleted_at is None}
     return (found if found and found.deleted_at is None else None), alive
@@ -35,13 +34,13 @@ async def named(
 async def named_users(act: Act, people: Sequence[SeenUser]) -> None:
     """Make rows for users that are only named so far, unless they are deleted."""
     await store.lock_names(act.tx, act.provider, [seen.id for seen in people])
-    users = await store.list_users(act.tx, act.provider, [seen.id for seen in people])
-    await _make_users(act, [seen for seen in people if seen.id not in users])
+    known = await store.list_named(act.tx, act.provider, [seen.id for seen in people])
+    await _make_users(act, [seen for seen in people if seen.id not in known])
 
 
 async def _make_organization(act: Act, org: SeenOrganization) -> None:
     """Make a row for an organization that is only named so far, unless it is deleted."""
-    known = await store.list_organizations(act.tx, act.provider, [org.id])
+    known = await store.list_named(act.tx, act.provider, [org.id])
     if org.id not in known and not await is_buried(act, "org", org.id):
         await found_organization(act, org)
 

@@ -39,7 +39,7 @@ from tenure.identity.workos_tokens import Door
 
 PREFIX = "tns_"
 PATIENCE = timedelta(seconds=3)  # who has a token that still works is not kept longer
-LONG_PATIENCE = timedelta(seconds=30)  # who has none
+LONG_PATIENCE = timedelta(seconds=25)  # who has none; proxies give up after 30
 RESCUE_EVERY = timedelta(seconds=4)
 
 TOLD: dict[Why, str] = {
@@ -256,8 +256,10 @@ class Broker:
         self, name: tuple[bytes, str | None, bool], flight: asyncio.Task[Failed | Denied | None]
     ) -> None:
         del self._flights[name]
-        if not flight.cancelled() and (exc := flight.exception()) is not None:
-            log.warning("identity.session.turn_failed", session=name_of(name[0]), exc_info=exc)
+        if flight.cancelled() or (exc := flight.exception()) is None:
+            return
+        why = exc.code if isinstance(exc, TenureError) else type(exc).__name__
+        log.warning("identity.session.turn_failed", session=name_of(name[0]), why=why)
 
     async def _flown(
         self, key: bytes, org_id: str | None, patience: timedelta

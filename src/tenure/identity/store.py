@@ -79,6 +79,17 @@ async def lock_names(tx: Tx, provider: str, names: Sequence[str]) -> None:
     )
 
 
+async def list_named(tx: Tx, provider: str, names: Sequence[str]) -> set[str]:
+    """Say which of a provider's names have a row with us, deleted or not."""
+    cur = await tx.execute(
+        """
+        SELECT external_id FROM tenure.identities WHERE provider = %s AND external_id = ANY (%s)
+        """,
+        (provider, list(names)),
+    )
+    return {row["external_id"] for row in await cur.fetchall()}
+
+
 async def list_users(tx: Tx, provider: str, external_ids: Sequence[str]) -> dict[str, KnownUser]:
     """Find users by a provider's ids; nobody deletes them until we commit."""
     cur = await tx.execute(
@@ -239,13 +250,16 @@ async def end_organization(tx: Tx, org_id: OrgId, *, at: datetime) -> None:
 
 
 async def lock_user(tx: Tx, provider: str, external_id: str) -> KnownUser | None:
-    """Find a user in order to delete her: nobody adds her to anything until we commit."""
+    """Find a user in order to delete her: nobody adds her to anything until we commit.
+
+    Her key is not locked: whoever has the seats that we wait for may name her in a history.
+    """
     cur = await tx.execute(
         """
         SELECT u.id, u.email, u.name, i.version, u.deleted_at,
                u.blocked_until IS NOT NULL AS blocked
           FROM tenure.identities i JOIN tenure.users u ON u.id = i.user_id
-         WHERE i.provider = %s AND i.external_id = %s FOR UPDATE OF u
+         WHERE i.provider = %s AND i.external_id = %s FOR NO KEY UPDATE OF u
         """,
         (provider, external_id),
     )
@@ -259,7 +273,7 @@ async def lock_organization(tx: Tx, provider: str, external_id: str) -> KnownOrg
         """
         SELECT o.id, o.name, o.slug, i.version, o.deleted_at
           FROM tenure.identities i JOIN tenure.organizations o ON o.id = i.org_id
-         WHERE i.provider = %s AND i.external_id = %s FOR UPDATE OF o
+         WHERE i.provider = %s AND i.external_id = %s FOR NO KEY UPDATE OF o
         """,
         (provider, external_id),
     )

@@ -73,6 +73,8 @@ class Wishes:
         """
         async with self.db.transaction() as tx:
             row, _ = await self._locked(tx, scope, user_id)
+            if row.wish == "removed":
+                return row
             await self._keep_an_admin(tx, row)
             return await self._write(
                 tx, row, replace(row, status=Status.INACTIVE, wish="removed"), actor

@@ -161,6 +161,10 @@ class WorkosDirectory(WorkosReader):
         read = shapes.readable(listed, shapes.invitations, of="invitations")
         return [one.seen() for one in read if one.state == "pending"]
 
+    async def delete_user(self, user_id: str) -> None:
+        """Delete a user for good; one who is not there any more is fine."""
+        await self._asking.wish("DELETE", path_of(*USERS, user_id))
+
     async def events(self, *, after: str | None, since: datetime) -> Page[bytes]:
         """List events of the kinds we know, oldest first: after an event, or else since a moment.
 

@@ -144,7 +144,7 @@ async def test_a_removed_member_is_403_although_the_token_says_admin(house: Hous
     headers = house.someone()
     await paying(house, headers)
     async with house.db.statement() as tx:
-        await tx.execute("UPDATE tenure.memberships SET status = 'inactive'")
+        await tx.execute("UPDATE tenure.memberships SET status = 'inactive', holds_seat = false")
     house.service.gate.cache.hears(news=True)
 
     answer = await ask(house, headers, "/gate/for/subscription=no")

@@ -10,12 +10,13 @@ from tenure.entry.local.home import Home
 from tenure.entry.local.machine import Plan, environment, told
 from tenure.entry.local.ports import Ports
 from tenure.entry.local.stop import told_to_stop
+from tenure.entry.local.who import KNOWN
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     home = Home(path=tmp_path)
-    return Plan(home=home, ports=Ports(), secrets=home.secrets(CountedIds()))
+    return Plan(home=home, ports=Ports(), secrets=home.secrets(CountedIds()), who=KNOWN["clerk"])
 
 
 def test_the_service_is_told_of_this_world_and_of_nothing_else(plan: Plan) -> None:

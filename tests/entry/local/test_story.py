@@ -9,6 +9,7 @@ from tenure.base.ids import CountedIds
 from tenure.entry.local.errors import Died, NotAsTold
 from tenure.entry.local.scene import Scene, Seen, click, expect, open_scene
 from tenure.entry.local.story import tell
+from tenure.entry.local.who import KNOWN
 
 PAGE = b"""<form method="post"><input type="hidden" name="subscription" value="sub_1">
 <button name="do" value="cancel">Cancel</button></form>
@@ -58,6 +59,7 @@ def scene(site: str) -> Iterator[Scene]:
         stripe_key="",
         identity=site,
         identity_key="",
+        who=KNOWN["clerk"],
         ids=CountedIds(),
         check=all_is_well,
         return_url="http://localhost:3000/welcome",

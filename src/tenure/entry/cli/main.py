@@ -12,6 +12,9 @@ COMMANDS = {
     "work": ("tenure.entry.cli.processes:work", "Run a worker."),
     "doctor": ("tenure.entry.cli.doctor:doctor", "Check this installation, and say each fix."),
     "db": ("tenure.entry.cli.db:db", "Make, check and take back our tables."),
+    "sync": ("tenure.entry.cli.sync:sync", "Fill, compare, repair and explain who is known."),
+    "seats": ("tenure.entry.cli.seats:seats", "Say who holds the seats, and how many there are."),
+    "users": ("tenure.entry.cli.users:users", "Delete a user, and see what hangs on one."),
     "sandbox": ("tenure.entry.cli.sandbox:sandbox", "Run a piece of the outside world, pretended."),
     "openapi": ("tenure.entry.cli.openapi:openapi", "Print the HTTP interface as OpenAPI."),
 }

@@ -17,6 +17,7 @@ from tenure.entry.worker.tasks import add_tasks, reconcilers
 from tenure.entry.world import World, is_pooled, open_world
 
 POLL = 1.0  # seconds between two looks at the queue where no NOTIFY reaches us
+SPARE = 2  # slots beside one for each kind: for jobs that only ask for another round
 GRACE = 5.0  # seconds that a job under way gets when we are told to stop
 STOPS = (signal.SIGTERM, signal.SIGINT)
 AWAY = (ConnectorException, DatabaseAway, psycopg.OperationalError, PoolTimeout)
@@ -40,7 +41,7 @@ async def _run(settings: Settings) -> None:
 
 
 async def work(world: World, stop: asyncio.Event) -> None:
-    """Take jobs until `stop`: one queue for each kind of subject, one for chores.
+    """Take jobs until `stop`: of all kinds of subjects, and chores beside them.
 
     Where the database is away, it waits and begins again.
     """
@@ -60,9 +61,14 @@ async def _take_jobs(world: World, stop: asyncio.Event) -> None:
     add_tasks(queue, world)
     listen = not await is_pooled(world.direct_url)  # a pooler hides NOTIFY; then we only poll
     async with queue.open_async():
-        names = [CHORES, *(queue_of(kind) for kind in reconcilers(world))]
-        workers = [asyncio.create_task(_worker(queue, name, listen=listen)) for name in names]
-        log.info("worker.started", queues=names, listens=listen)
+        kinds = [queue_of(kind) for kind in reconcilers(world)]
+        workers = [
+            asyncio.create_task(_worker(queue, "chores", [CHORES], slots=4, listen=listen)),
+            asyncio.create_task(
+                _worker(queue, "reconcile", kinds, slots=len(kinds) + SPARE, listen=listen)
+            ),
+        ]
+        log.info("worker.started", queues=[CHORES, *kinds], listens=listen)
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*workers, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -75,11 +81,11 @@ async def _take_jobs(world: World, stop: asyncio.Event) -> None:
                 raise problem
 
 
-async def _worker(queue: App, name: str, *, listen: bool) -> None:
+async def _worker(queue: App, name: str, queues: list[str], *, slots: int, listen: bool) -> None:
     await queue.run_worker_async(
-        queues=[name],
+        queues=queues,
         name=name,
-        concurrency=4 if name == CHORES else 1,
+        concurrency=slots,
         fetch_job_polling_interval=POLL,
         listen_notify=listen,
         shutdown_graceful_timeout=GRACE,

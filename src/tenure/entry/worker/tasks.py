@@ -35,20 +35,55 @@ def reconcilers(world: World) -> Mapping[str, Reconciler[Any]]:
 
 def add_tasks(queue: App, world: World) -> None:
     """Register every task with the queue."""
-    table = reconcilers(world)
+    drains = Drains(world, reconcilers(world))
 
     @queue.task(name="reconcile")
     async def _reconcile(kind: str) -> None:
-        if kind not in table:  # of a newer release, or one that is gone
-            log.warning("worker.unknown_kind", kind=kind)
-            return
-        await drain(world.db, table[kind], world.pace, world.ids)
+        await drains.drain(kind)
 
     @queue.task(name="relay", queue=CHORES)
     async def _relay() -> None:
         await relay.relay(world.db, ROUTES)
 
     _add_periodic(queue, world)
+
+
+class Drains:
+    """Drains each kind of subject once at a time in this process, so that none takes all slots.
+
+    A job for a kind that is being drained only asks for another round.
+    """
+
+    def __init__(self, world: World, table: Mapping[str, Reconciler[Any]]) -> None:
+        self._world = world
+        self._table = table
+        self._under_way: set[str] = set()
+        self._again: set[str] = set()
+
+    async def drain(self, kind: str) -> None:
+        """Look at everything of one kind until nothing is due."""
+        reconciler = self._table.get(kind)
+        if reconciler is None:  # of a newer release, or one that is gone
+            log.warning("worker.unknown_kind", kind=kind)
+            return
+        self._again.add(kind)
+        if kind in self._under_way:
+            return
+        self._under_way.add(kind)
+        try:
+            while kind in self._again:  # and no await between this and the end: no wake is lost
+                self._again.discard(kind)
+                await drain(self._world.db, reconciler, self._world.pace, self._world.ids)
+                if await self._is_due(kind):
+                    self._again.add(kind)
+        finally:
+            self._under_way.discard(kind)
+            self._again.discard(kind)
+
+    async def _is_due(self, kind: str) -> bool:
+        async with self._world.db.statement() as tx:
+            wait = await store.next_due(tx, kind)
+        return wait is not None and wait <= timedelta(0)
 
 
 def _add_periodic(queue: App, world: World) -> None:

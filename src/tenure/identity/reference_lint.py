@@ -1,0 +1,162 @@
+"""What is wrong with how tables hang on users: keys that block, or that take too much along."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, LiteralString
+
+from psycopg.rows import DictRow
+
+from tenure.base.db import Tx
+from tenure.identity.references import (
+    AUTH_USERS,
+    USERS,
+    Action,
+    ForeignKey,
+    Table,
+    list_keys,
+)
+
+Rule = Literal["blocks", "takes_evidence", "takes_along", "on_provider_id", "uuid_for_provider_id"]
+Level = Literal["wrong", "doubtful"]
+
+UUID_COLUMNS: LiteralString = """
+    SELECT n.nspname AS schema, t.relname AS table_name, a.attname AS column,
+           pg_get_expr(d.adbin, d.adrelid) AS filled
+      FROM pg_attribute a
+      JOIN pg_class t ON t.oid = a.attrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     WHERE a.atttypid = 'uuid'::regtype AND NOT a.attisdropped AND t.relkind IN ('r', 'p')
+       AND NOT t.relispartition
+       AND n.nspname NOT IN ('tenure', 'auth', 'storage', 'realtime', 'pg_catalog',
+                             'information_schema')
+       AND (a.attname ~* '(^|_)(clerk|workos|external|provider)_((user|org|organization)_)?id$'
+            OR pg_get_expr(d.adbin, d.adrelid) ~ 'auth\\.uid\\(\\)')
+     ORDER BY 1, 2, 3
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One key or column that will make trouble."""
+
+    rule: Rule
+    level: Level
+    where: str
+    what: str
+    fix: str
+
+
+async def lint(tx: Tx) -> list[Finding]:
+    """Look at every foreign key and column of the database; nothing is changed."""
+    keys = await list_keys(tx)
+    cur = await tx.execute(UUID_COLUMNS)
+    return judge(keys, await cur.fetchall())
+
+
+def judge(keys: Sequence[ForeignKey], uuid_columns: Iterable[DictRow]) -> list[Finding]:
+    """Say what is wrong with some keys and columns, the worst first."""
+    found = [
+        *_below(keys, AUTH_USERS),
+        *_below(keys, USERS),
+        *_on_names(keys),
+        *map(_uuid, uuid_columns),
+    ]
+    return sorted(found, key=lambda one: (one.level != "wrong", one.where))
+
+
+def _below(keys: Sequence[ForeignKey], root: Table) -> Iterator[Finding]:
+    """Go through everything that a deletion would reach."""
+    below: defaultdict[Table, list[ForeignKey]] = defaultdict(list)
+    for key in keys:
+        below[key.parent].append(key)
+    due, seen = [root], {root}
+    while due:
+        parent = due.pop(0)
+        for key in below[parent]:
+            if key.table.schema == root.schema and root == AUTH_USERS:
+                continue  # Supabase's own
+            found = _judged(key, root)
+            if found is not None:
+                yield found
+            if key.action is Action.CASCADE and key.table not in seen:
+                seen.add(key.table)
+                due.append(key.table)
+
+
+def _judged(key: ForeignKey, root: Table) -> Finding | None:
+    is_direct = key.parent == root
+    way = "" if is_direct else f", which goes with {root}"
+    if key.action.blocks:
+        return _blocking(key, root, way) if root == AUTH_USERS or not is_direct else None
+    if key.action is not Action.CASCADE:
+        return None
+    if key.table.is_evidence:
+        return Finding(
+            rule="takes_evidence",
+            level="wrong",
+            where=str(key),
+            what=f"ON DELETE CASCADE takes rows along that look like bills or records{way}",
+            fix=f"{_again(key)} ON DELETE {_gentler(root)};",
+        )
+    if root == AUTH_USERS:
+        return Finding(
+            rule="takes_along",
+            level="doubtful",
+            where=str(key),
+            what=f"deleting the user at Supabase silently deletes these rows{way}",
+            fix="Keep it where the rows are hers alone; else reference tenure.users(id), "
+            "whose rows stay.",
+        )
+    return None
+
+
+def _blocking(key: ForeignKey, root: Table, way: str) -> Finding:
+    whom = "at Supabase" if root == AUTH_USERS else "with TENURE_USER_DELETION=cascade"
+    return Finding(
+        rule="blocks",
+        level="wrong",
+        where=str(key),
+        what=f"ON DELETE {key.action} forbids to delete a user {whom}{way}",
+        fix="Reference tenure.users(id), whose rows stay"
+        if root == AUTH_USERS
+        else f"{_again(key)} ON DELETE CASCADE or SET NULL;",
+    )
+
+
+def _on_names(keys: Iterable[ForeignKey]) -> Iterator[Finding]:
+    """Name keys that point at what a provider calls somebody, which changes with the provider."""
+    for key in keys:
+        if key.table.is_ours or key.parent.schema != "tenure":
+            continue
+        if "external_id" in key.parent_columns:
+            yield Finding(
+                rule="on_provider_id",
+                level="doubtful",
+                where=str(key),
+                what="it points at a provider's id, which changes when the provider does",
+                fix="Reference tenure.users(id) or tenure.organizations(id), our own keys.",
+            )
+
+
+def _uuid(row: DictRow) -> Finding:
+    filled = "auth.uid()" in (row["filled"] or "")
+    return Finding(
+        rule="uuid_for_provider_id",
+        level="doubtful",
+        where=f"{row['schema']}.{row['table_name']}.{row['column']}",
+        what="auth.uid() fails for users of Clerk and WorkOS: their ids are no uuids"
+        if filled
+        else "the ids of Clerk and WorkOS are no uuids, and the column holds nothing else",
+        fix="Use (auth.jwt() ->> 'sub') and a column of type text, or our own key."
+        if filled
+        else "Make it text, or keep our own key of the user instead.",
+    )
+
+
+def _again(key: ForeignKey) -> str:
+    return f"Drop {key.name} and add it again with"
+
+
+def _gentler(root: Table) -> str:
+    return "SET NULL" if root == AUTH_USERS else "RESTRICT"
