@@ -1,5 +1,5 @@
--- Supabase Auth as a source of users: a trigger on auth.users that only marks who changed, and two
--- functions that show the worker the few columns it reads. Run again, it replaces what it made.
+-- Supabase Auth as a source of users: triggers on auth.users that only mark who changed, and a
+-- function that shows the worker the few columns it reads. Run again, it replaces what it made.
 -- Locks     SHARE ROW EXCLUSIVE on auth.users for a moment, ACCESS EXCLUSIVE where it replaces:
 --           sign-ups wait that long, 2 s at most.
 -- Needs     TRIGGER and SELECT on auth.users, and eyes past its row-level security, as the role
@@ -34,10 +34,9 @@ BEGIN
     END IF;
 END $$;
 
--- With the function goes the trigger: so it needs no right over auth.users, which only its owner has.
+-- With the function go its triggers: by themselves only the owner of auth.users could drop them.
 DROP FUNCTION IF EXISTS tenure_supabase.mark_user() CASCADE;
-DROP FUNCTION IF EXISTS tenure_supabase.get_user(uuid);
-DROP FUNCTION IF EXISTS tenure_supabase.list_users(uuid, integer);
+DROP FUNCTION IF EXISTS tenure_supabase.users_between(uuid, uuid, integer);
 CREATE SCHEMA IF NOT EXISTS tenure_supabase AUTHORIZATION tenure_owner;
 REVOKE ALL ON SCHEMA tenure_supabase FROM PUBLIC;
 GRANT USAGE ON SCHEMA tenure_supabase TO tenure_worker;
@@ -96,42 +95,30 @@ CREATE TRIGGER tenure_user_changed AFTER UPDATE ON auth.users FOR EACH ROW
     EXECUTE FUNCTION tenure_supabase.mark_user();
 ALTER FUNCTION tenure_supabase.mark_user() OWNER TO tenure_owner;
 
--- These two keep the owner they are made by, who sees every row. Were that to change, row_security
--- makes it an error: an empty answer would mean that everybody is deleted.
-CREATE FUNCTION tenure_supabase.list_users(after uuid, most integer)
-    RETURNS TABLE (id uuid, email text, name text, banned_until timestamptz, created_at timestamptz, version timestamptz)
+-- Keeps the owner it is made by, who sees every row. Were that to change, row_security makes it an
+-- error: an empty answer would mean that everybody is deleted. Planned without the table's size, it
+-- must walk along the index, a page at a time.
+CREATE FUNCTION tenure_supabase.users_between(first uuid, last uuid, most integer)
+    RETURNS TABLE (id uuid, email text, name text, banned_until timestamptz,
+                   created_at timestamptz, updated_at timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET row_security = off
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET enable_sort = off
     AS $$
     SELECT u.id, nullif(u.email, ''),
            -- what she wrote of herself: for display only, and cut where it is long
            nullif(left(btrim(coalesce(nullif(u.raw_user_meta_data ->> 'full_name', ''),
                                       u.raw_user_meta_data ->> 'name')), 200), ''),
-           least(u.banned_until, '9999-12-31Z'),
+           least(u.banned_until, '9999-12-31Z'),  -- no infinity: not every client can read it
            least(greatest(coalesce(u.created_at, 'epoch'), 'epoch'), '9999-12-31Z'),
            least(greatest(coalesce(u.updated_at, u.created_at, 'epoch'), 'epoch'), '9999-12-31Z')
       FROM auth.users u
-     WHERE (after IS NULL OR u.id > after) AND u.deleted_at IS NULL AND NOT u.is_anonymous
+     WHERE u.id >= first AND u.id <= last AND u.deleted_at IS NULL AND NOT u.is_anonymous
      ORDER BY u.id LIMIT most
     $$;
-COMMENT ON FUNCTION tenure_supabase.list_users IS 'Who has an account, in the order of the ids: the one order that has an index';
-
-CREATE FUNCTION tenure_supabase.get_user(wanted uuid)
-    RETURNS TABLE (id uuid, email text, name text, banned_until timestamptz, created_at timestamptz, version timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET row_security = off
-    AS $$
-    SELECT u.id, nullif(u.email, ''),
-           nullif(left(btrim(coalesce(nullif(u.raw_user_meta_data ->> 'full_name', ''),
-                                      u.raw_user_meta_data ->> 'name')), 200), ''),
-           least(u.banned_until, '9999-12-31Z'),
-           least(greatest(coalesce(u.created_at, 'epoch'), 'epoch'), '9999-12-31Z'),
-           least(greatest(coalesce(u.updated_at, u.created_at, 'epoch'), 'epoch'), '9999-12-31Z')
-      FROM auth.users u
-     WHERE u.id = wanted AND u.deleted_at IS NULL AND NOT u.is_anonymous
-    $$;
-COMMENT ON FUNCTION tenure_supabase.get_user IS 'One account; none where it is deleted, softly too, or anonymous';
-REVOKE ALL ON FUNCTION tenure_supabase.list_users, tenure_supabase.get_user FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tenure_supabase.list_users, tenure_supabase.get_user TO tenure_worker;
+COMMENT ON FUNCTION tenure_supabase.users_between IS 'Who has an account: nobody who is deleted, softly too, or anonymous';
+REVOKE ALL ON FUNCTION tenure_supabase.users_between FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenure_supabase.users_between TO tenure_worker;

@@ -151,6 +151,13 @@ class ProviderFailed(ProviderTrouble):
     code = "identity.provider_failed"
 
 
+class UsersHidden(ProviderTrouble):
+    """The users of Supabase Auth are in this database, and we may not read them."""
+
+    code = "identity.users_hidden"
+    hint = "Run `tenure db supabase --install` as the role postgres; --check says what is missing."
+
+
 class Refused(TenureError):
     """The provider refuses what we wished for, and trying again would not help."""
 

@@ -14,6 +14,7 @@ from tenure.base.db import Tx
 from tenure.base.errors import TenureError
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.supabase import supabase
 from tenure.journal import audit as journal_audit
 from tenure.schema import apply as runner
 from tenure.schema import bundle, changes, check
@@ -82,6 +83,9 @@ def sql(*, first: int, as_json: bool) -> None:
     chosen = [change for change in changes.load() if change.number >= first]
     text = bundle.sql(chosen)
     say({"changes": [c.name for c in chosen], "sql": text}, [text.rstrip("\n")], as_json=as_json)
+
+
+db.add_command(supabase)
 
 
 @db.group()
