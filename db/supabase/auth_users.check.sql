@@ -1,6 +1,6 @@
 -- One row for each thing that must hold for Supabase Auth to be a source of users; `wrong` is null
--- where it does, and `alone` says that the others need not be told beside it. Reads catalogs only,
--- which every role may.
+-- where it does; `alone`: nothing else needs to be told beside it; `old`: all works, only the text is
+-- another one. Reads catalogs only, which every role may.
 WITH hall AS (
     SELECT c.oid, c.relnamespace, c.relowner, c.relrowsecurity, c.relforcerowsecurity
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -39,18 +39,18 @@ WITH hall AS (
 )
 SELECT 'auth.users' AS name,
        CASE WHEN NOT EXISTS (SELECT FROM hall) THEN 'this database has none' END AS wrong,
-       NOT EXISTS (SELECT FROM hall) AS alone
+       NOT EXISTS (SELECT FROM hall) AS alone, false AS old
 UNION ALL
 SELECT 'installed',
        CASE WHEN NOT EXISTS (SELECT FROM made) THEN 'nothing is installed'
             WHEN right(coalesce((SELECT comment FROM made), ''), length(%(digest)s)) <> %(digest)s
             THEN 'the text is that of another release' END,
-       NOT EXISTS (SELECT FROM made)
+       NOT EXISTS (SELECT FROM made), EXISTS (SELECT FROM made)
 UNION ALL
 SELECT 'trigger ' || name,
        CASE WHEN tgenabled IS NULL THEN 'it is missing'
             WHEN tgenabled NOT IN ('O', 'A') THEN 'it is disabled' END,
-       false
+       false, false
   FROM hooks
 UNION ALL
 SELECT 'marking',
@@ -61,7 +61,7 @@ SELECT 'marking',
             WHEN EXISTS (SELECT FROM written WHERE may IS NOT TRUE)
             THEN 'mark_user cannot write ' ||
                  (SELECT string_agg(name, ', ' ORDER BY name) FROM written WHERE may IS NOT TRUE) END,
-       false
+       false, false
 UNION ALL
 SELECT 'reading',
        CASE WHEN NOT EXISTS (SELECT FROM reader) THEN 'the function users_between is missing'
@@ -80,4 +80,4 @@ SELECT 'reading',
                              OR (pg_has_role(r.proowner, h.relowner, 'USAGE') AND NOT h.relforcerowsecurity)
                         FROM reader r JOIN pg_roles o ON o.oid = r.proowner CROSS JOIN hall h)
             THEN 'row-level security hides the rows of auth.users from the owner of users_between' END,
-       false
+       false, false

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tenure.base.clock import StoppedClock
 from tenure.base.db import Db
+from tenure.identity import people
 from tenure.identity.model import Gone, SeenMembership, Status
 
 from .builders import (
@@ -281,18 +282,12 @@ async def test_half_a_deletion_is_never_seen(ours: Registry) -> None:
     await ours.put(a_membership())
     with pytest.raises(RuntimeError):
         async with ours.acting() as act:
-            await _drop_org_and_fail(act)
+            await people.drop_organization(act, "org_1", act.grave(at(9000)))
+            raise RuntimeError
 
     assert (await ours.stands()).holds_seat
     assert await rows(ours.db, "SELECT FROM tenure.tombstones") == []
     await ours.check()
-
-
-async def _drop_org_and_fail(act: object) -> None:
-    from tenure.identity import people  # noqa: PLC0415 (only here)
-
-    await people.drop_organization(act, "org_1", act.grave(at(9000)))  # type: ignore[attr-defined, arg-type]
-    raise RuntimeError
 
 
 @pytest.mark.parametrize("buried", ["org_deleted", "user_deleted"])

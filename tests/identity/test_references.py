@@ -157,7 +157,7 @@ async def test_rows_that_a_policy_hides_are_not_called_none(db: Db, registry: Re
     assert rows["tenure.identities.user_id"] == 1
 
 
-async def test_nothing_hangs_on_nobody(db: Db, registry: Registry) -> None:
+async def test_nothing_hangs_on_nobody(registry: Registry) -> None:
     async with registry.db.transaction() as tx:
         every = await effects(
             tx, await list_keys(tx), USERS, "00000000-0000-0000-0000-000000000000"
@@ -247,7 +247,7 @@ async def test_keys_on_a_provider_s_ids_break_when_the_provider_changes(db: Db) 
 
 
 async def test_invalid_input_syntax_for_type_uuid(db: Db) -> None:
-    """M10: supabase#29609 and #29135: a uuid column cannot hold user_2x, nor auth.uid() make one."""
+    """M10: supabase#29609 and #29135: a uuid column holds no user_2x, nor can auth.uid()."""
     await run(
         db,
         """

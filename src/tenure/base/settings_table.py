@@ -140,7 +140,7 @@ class Settings(Outside):
         whole(0, 1_000_000),
         default="50",
         example="500",
-        help="How many users, organizations and memberships may be dropped in an hour because the "
+        help="How many users, organizations and memberships may be dropped in a day because the "
         "provider does not have them any more and no event said so; then somebody is asked.",
     )
     inbox_kept: timedelta = _policy(

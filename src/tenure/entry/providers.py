@@ -8,11 +8,13 @@ from functools import partial
 import httpx
 
 from tenure.base.budget import Budget
+from tenure.base.clock import Clock, SystemClock
 from tenure.base.db import Db
 from tenure.base.settings import Settings
 from tenure.base.settings_table import is_live
 from tenure.identity.clerk import ClerkDirectory, ClerkReader
 from tenure.identity.directory import Directory, Reader
+from tenure.identity.supabase import SupabaseDirectory, SupabaseReader, holds_users
 from tenure.identity.workos import WorkosDirectory
 from tenure.identity.workos_events import WorkosReader
 
@@ -24,12 +26,19 @@ def readers(settings: Settings) -> Mapping[str, Reader]:
         found["clerk"] = ClerkReader(livemode=clerk_live(settings))
     if settings.workos_api_key or settings.workos_client_id or settings.workos_webhook_secrets:
         found["workos"] = WorkosReader()
+    if "supabase" in settings.trusted:
+        found["supabase"] = SupabaseReader()
     return found
 
 
 @asynccontextmanager
-async def open_directories(settings: Settings, db: Db) -> AsyncGenerator[Mapping[str, Directory]]:
-    """Make the providers that we have a key for, and hold their connections open."""
+async def open_directories(
+    settings: Settings, db: Db, clock: Clock | None = None
+) -> AsyncGenerator[Mapping[str, Directory]]:
+    """Make the providers that we have a key for, and hold their connections open.
+
+    Supabase Auth needs no key: it can be asked where its users stand in our own database.
+    """
     async with httpx.AsyncClient() as http:
         found: dict[str, Directory] = {}
         if settings.clerk_secret_key:
@@ -47,6 +56,8 @@ async def open_directories(settings: Settings, db: Db) -> AsyncGenerator[Mapping
                 http=http,
                 spend=partial(_budget("workos", settings.workos_rate).spend, db),
             )
+        if "supabase" in settings.trusted and await holds_users(db):
+            found["supabase"] = SupabaseDirectory(db, clock or SystemClock())
         yield found
 
 

@@ -109,7 +109,7 @@ async def open_world(
             db=db,
             stripe=stripe,
             readers=readers(settings),
-            directories=await stack.enter_async_context(open_directories(settings, db)),
+            directories=await stack.enter_async_context(open_directories(settings, db, clock)),
         )
 
 

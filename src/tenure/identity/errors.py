@@ -191,6 +191,13 @@ class TooManyMissing(TenureError):
     retry_after = timedelta(minutes=5)
 
 
+class WrongInstance(TooManyMissing):
+    """The provider has users, and none of them is ours: the key belongs to another instance."""
+
+    code = "identity.wrong_instance"
+    hint = "Set the API key of the instance that your users sign in to. Nothing was dropped."
+
+
 class NoFreeSeat(TenureError):
     """Every seat of the organization is taken."""
 

@@ -4,7 +4,7 @@ Whatever tells of one (a look, an event, a walk, a token, our own API) ends here
 given a seat or not, written with its history, and told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from tenure.identity.model import (
     Gone,
     Membership,
     OrgId,
+    Seats,
     SeenMembership,
     SeenOrganization,
     SeenUser,
@@ -23,79 +24,115 @@ from tenure.identity.model import (
     UserId,
     Wish,
 )
-from tenure.identity.named import named
+from tenure.identity.named import named, named_all
 from tenure.identity.roster import Change
 from tenure.identity.rules import Fate, Grave
+from tenure.identity.store import KnownOrganization, KnownUser
 from tenure.journal.model import Subject
 
 SEAT_LIMIT = "tenure:seat_limit"  # who wished that somebody be shut out
+Pair = tuple[OrgId, UserId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """What our tables say of everything that a page shows."""
+
+    orgs: Mapping[str, KnownOrganization]
+    users: Mapping[str, KnownUser]
+    rows: dict[Pair, Membership]
+    buried: Mapping[str, Grave]  # by a membership's id
+    pairs: Mapping[str, Grave]
 
 
 async def put(
     act: Act, org: SeenOrganization, seen: Sequence[SeenMembership]
 ) -> list[tuple[Subject, Decision]]:
-    """Make our rows follow memberships of one organization, each judged for itself.
+    """Make our rows follow memberships of one organization, as `put_all` does."""
+    return await put_all(act, [replace(one, org=org) for one in seen])
+
+
+async def put_all(act: Act, seen: Sequence[SeenMembership]) -> list[tuple[Subject, Decision]]:
+    """Make our rows follow memberships of any number of organizations, each judged for itself.
 
     Promise: who is deleted, or was removed later than what is shown, stays so; `seats.used` never
-             passes the limit: who comes beyond it is kept, without a seat.
+             passes the limit: who comes beyond it is kept, without a seat. Every lock is taken
+             before anything is written, always in the same order; news comes last.
     """
-    known, users = await named(act, org, [m.user for m in seen])
-    if known is None:
-        return [(_subject(act, m), decided("org_deleted", verdict="ignored")) for m in seen]
-    await roster.lock_seats(act.tx, known.id)
-    rows = await roster.list_of_pairs(act.tx, known.id, [user.id for user in users.values()])
-    buried = await graves.get_graves(act.tx, act.provider, "membership", [m.id for m in seen])
-    pairs = await graves.get_graves(
-        act.tx, act.provider, "pair", [pair_of(org.id, m.user.id) for m in seen]
-    )
+    orgs, users = await named_all(act, [m.org for m in seen], [m.user for m in seen])
+    seats = await roster.lock_all_seats(act.tx, [org.id for org in orgs.values()])
+    page = await _page(act, orgs, users, seen)
     told: list[tuple[Subject, Decision]] = []
-    changes: dict[UserId, Change] = {}  # by user: a page may show somebody twice
+    changes: dict[Pair, Change] = {}  # a page may show somebody twice
     for one in seen:
-        user = users.get(one.user.id)
-        if user is None:
-            told.append((_subject(act, one), decided("user_deleted", verdict="ignored")))
-            continue
-        row = rows.get(user.id)
-        grave, pair = buried.get(one.id), pairs.get(pair_of(org.id, one.user.id))
-        fate = _fate(act, row, one, grave, pair)
-        details = {"id": one.id, "status": one.status.value, "role": one.role}
-        found = decided(fate, org_id=known.id, user_id=user.id, details=details)
+        found, change = _judged(act, page, one)
         told.append((_subject(act, one), found))
-        if fate.writes:
-            change = _change(act, row or _new(act, known.id, user.id, one), row, one, fate)
-            earlier = changes.get(user.id)
-            changes[user.id] = replace(change, before=earlier.before) if earlier else change
-            rows[user.id] = change.after
-    await _lift(act, org.id, list(changes.values()), seen)
-    await write(act, known.id, list(changes.values()))
+        if change is not None:
+            pair = change.after.org_id, change.after.user_id
+            earlier = changes.get(pair)
+            changes[pair] = replace(change, before=earlier.before) if earlier else change
+            page.rows[pair] = change.after
+    await _lift(act, page, list(changes.values()), seen)
+    await _write_all(act, seats, list(changes.values()))
     return told
 
 
-def _fate(
-    act: Act, row: Membership | None, seen: SeenMembership, grave: Grave | None, pair: Grave | None
-) -> Fate:
+async def _page(
+    act: Act,
+    orgs: Mapping[str, KnownOrganization],
+    users: Mapping[str, KnownUser],
+    seen: Sequence[SeenMembership],
+) -> _Page:
+    """Read all of it; only under `lock_all_seats`."""
+    named = [
+        (orgs[m.org.id].id, users[m.user.id].id)
+        for m in seen
+        if m.org.id in orgs and m.user.id in users
+    ]
+    pairs = [pair_of(m.org.id, m.user.id) for m in seen]
+    return _Page(
+        orgs=orgs,
+        users=users,
+        rows=await roster.list_pairs(act.tx, named),
+        buried=await graves.get_graves(act.tx, act.provider, "membership", [m.id for m in seen]),
+        pairs=await graves.get_graves(act.tx, act.provider, "pair", pairs),
+    )
+
+
+def _judged(act: Act, page: _Page, one: SeenMembership) -> tuple[Decision, Change | None]:
+    org, user = page.orgs.get(one.org.id), page.users.get(one.user.id)
+    if org is None:
+        return decided("org_deleted", verdict="ignored"), None
+    if user is None:
+        return decided("user_deleted", verdict="ignored"), None
+    row = page.rows.get((org.id, user.id))
+    grave, pair = page.buried.get(one.id), page.pairs.get(pair_of(one.org.id, one.user.id))
     if grave is not None and grave.holds(asked=act.asked, now=act.now):
-        return Fate.BURIED
-    return rules.judge_membership(row, seen, provider=act.provider, asked=act.asked, pair=pair)
-
-
-def _change(
-    act: Act, base: Membership, row: Membership | None, seen: SeenMembership, fate: Fate
-) -> Change:
-    after = rules.followed(base, seen, fate, provider=act.provider, now=act.now)
-    return Change(
-        before=row, after=after, cause=act.cause, reason=fate.value, provider_at=seen.version
+        fate = Fate.BURIED
+    else:
+        fate = rules.judge_membership(row, one, provider=act.provider, asked=act.asked, pair=pair)
+    details = {"id": one.id, "status": one.status.value, "role": one.role}
+    found = decided(fate, org_id=org.id, user_id=user.id, details=details)
+    if not fate.writes:
+        return found, None
+    base = row or _new(act, org.id, user.id, one)
+    after = rules.followed(base, one, fate, provider=act.provider, now=act.now)
+    return found, Change(
+        before=row, after=after, cause=act.cause, reason=fate.value, provider_at=one.version
     )
 
 
 async def _lift(
-    act: Act, org: str, changes: Sequence[Change], seen: Sequence[SeenMembership]
+    act: Act, page: _Page, changes: Sequence[Change], seen: Sequence[SeenMembership]
 ) -> None:
     """Take away the tombstones of those who are members again."""
     written = {change.after.external_id for change in changes if change.after.removed_at is None}
     again = [m for m in seen if m.id in written]
-    await graves.lift(act.tx, act.provider, "membership", [m.id for m in again])
-    await graves.lift_pairs(act.tx, act.provider, [pair_of(org, m.user.id) for m in again])
+    if page.buried:
+        await graves.lift(act.tx, act.provider, "membership", [m.id for m in again])
+    if page.pairs:
+        pairs = [pair_of(m.org.id, m.user.id) for m in again]
+        await graves.lift_pairs(act.tx, act.provider, pairs)
 
 
 async def admit(
@@ -232,17 +269,34 @@ async def write_as_seated(act: Act, org_id: OrgId, seated: Sequence[Change]) -> 
     await telling.tell(act, org_id, seated)
 
 
+async def _write_all(act: Act, seats: Mapping[OrgId, Seats], changes: Sequence[Change]) -> None:
+    """Write changes in any number of organizations; only under `lock_all_seats`."""
+    of_org: dict[OrgId, list[Change]] = {}
+    for change in changes:
+        of_org.setdefault(change.after.org_id, []).append(change)
+    async with act.tx.pipeline():  # most of these statements have no answer to wait for
+        seated = {
+            org_id: await _seat(act, org_id, of_org[org_id], seats[org_id])
+            for org_id in sorted(of_org)
+        }
+        await _put(act, [change for some in seated.values() for change in some])
+        for org_id, some in seated.items():
+            await telling.tell(act, org_id, some)
+
+
 async def _put(act: Act, seated: Sequence[Change]) -> None:
     await roster.put_changes(act.tx, seated, at=act.now)
     entries = [entry for change in seated if (entry := telling.entry_of(act, change)) is not None]
     await act.tell(*entries)
 
 
-async def _seat(act: Act, org_id: OrgId, changes: Sequence[Change]) -> list[Change]:
+async def _seat(
+    act: Act, org_id: OrgId, changes: Sequence[Change], seats: Seats | None = None
+) -> list[Change]:
     """Seats first go to those who wait, in the order in which they came, then to the newcomers."""
     if not changes:
         return []
-    seats = await roster.lock_seats(act.tx, org_id)
+    seats = seats or await roster.lock_seats(act.tx, org_id)
     count = _Count(limit=seats.seat_limit, used=seats.used)
     for change in changes:
         held = change.before is not None and change.before.holds_seat

@@ -11,24 +11,34 @@ from tenure.identity.store import KnownOrganization, KnownUser
 async def named(
     act: Act, org: SeenOrganization, people: Sequence[SeenUser]
 ) -> tuple[KnownOrganization | None, dict[str, KnownUser]]:
-    """Find an organization and users, making rows for those that are only named so far.
+    """Find one organization and users, as `named_all` does."""
+    orgs, users = await named_all(act, [org], people)
+    return orgs.get(org.id), users
+
+
+async def named_all(
+    act: Act, orgs: Sequence[SeenOrganization], people: Sequence[SeenUser]
+) -> tuple[dict[str, KnownOrganization], dict[str, KnownUser]]:
+    """Find organizations and users, making rows for those that are only named so far.
 
     Promise: who is deleted at the provider is left out, and nobody found here is deleted until
              the transaction ends.
     """
-    wanted = {seen.id: seen for seen in people}
-    names = {org.id, *wanted}
+    groups, wanted = {seen.id: seen for seen in orgs}, {seen.id: seen for seen in people}
+    names = {*groups, *wanted}
     missing = names - await store.list_named(act.tx, act.provider, list(names))
     if missing:  # before any row is held: whoever has a name may wait for the rows behind others
         await store.lock_names(act.tx, act.provider, list(missing))
-        await _make_organization(act, org)
+        for name in sorted(missing & groups.keys()):
+            await _make_organization(act, groups[name])
         known = await store.list_named(act.tx, act.provider, list(names))
         await _make_users(act, [seen for name, seen in wanted.items() if name not in known])
-    orgs = await store.list_organizations(act.tx, act.provider, [org.id])
+    found = await store.list_organizations(act.tx, act.provider, list(groups))
     users = await store.list_users(act.tx, act.provider, list(wanted))
-    found = orgs.get(org.id)
-    alive = {name: user for name, user in users.items() if user.deleted_at is None}
-    return (found if found and found.deleted_at is None else None), alive
+    return (
+        {name: org for name, org in found.items() if org.deleted_at is None},
+        {name: user for name, user in users.items() if user.deleted_at is None},
+    )
 
 
 async def named_users(act: Act, people: Sequence[SeenUser]) -> None:

@@ -38,6 +38,18 @@ async def lock_seats(tx: Tx, org_id: OrgId) -> Seats:
     return Seats(**row)
 
 
+async def lock_all_seats(tx: Tx, org_ids: Sequence[OrgId]) -> dict[OrgId, Seats]:
+    """Take the rows of several organizations, always in the same order."""
+    cur = await tx.execute(
+        """
+        SELECT org_id, bought, fixed, seat_limit, used, version FROM tenure.seats
+         WHERE org_id = ANY (%s) ORDER BY org_id FOR UPDATE
+        """,
+        (list(org_ids),),
+    )
+    return {row["org_id"]: Seats(**row) for row in await cur.fetchall()}
+
+
 async def get_seats(tx: Tx, org_id: OrgId) -> Seats | None:
     """Read how many seats an organization has and uses."""
     cur = await tx.execute(
@@ -133,6 +145,22 @@ async def list_of_pairs(
         (org_id, list(user_ids)),
     )
     return {m.user_id: m for m in map(read_member, await cur.fetchall())}
+
+
+async def list_pairs(
+    tx: Tx, pairs: Sequence[tuple[OrgId, UserId]]
+) -> dict[tuple[OrgId, UserId], Membership]:
+    """Read, and lock, the memberships of pairs of any organizations."""
+    cur = await tx.execute(
+        """
+        SELECT m.* FROM tenure.memberships m
+          JOIN unnest(%s::uuid[], %s::uuid[]) AS t (org, person)
+            ON m.org_id = t.org AND m.user_id = t.person
+           FOR UPDATE OF m
+        """,
+        ([org for org, _ in pairs], [person for _, person in pairs]),
+    )
+    return {(m.org_id, m.user_id): m for m in map(read_member, await cur.fetchall())}
 
 
 async def list_here(tx: Tx, org_id: OrgId) -> list[Membership]:

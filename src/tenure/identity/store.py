@@ -119,6 +119,19 @@ async def list_organizations(
     return {row.pop("external_id"): KnownOrganization(**row) for row in await cur.fetchall()}
 
 
+async def knows_any(tx: Tx, provider: str, external_ids: Sequence[str]) -> bool:
+    """Say whether we know any of these users, deleted ones too."""
+    cur = await tx.execute(
+        """
+        SELECT EXISTS (SELECT FROM tenure.identities
+                        WHERE provider = %s AND external_id = ANY (%s)) AS known
+        """,
+        (provider, list(external_ids)),
+    )
+    row = await cur.fetchone()
+    return bool(row and row["known"])
+
+
 async def put_users(
     tx: Tx, provider: str, made: Sequence[tuple[UserId, SeenUser]], *, at: datetime
 ) -> None:

@@ -6,7 +6,7 @@
 It knows no organizations and no memberships, and there is nothing that it could be told to do.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from typing import NoReturn
 from uuid import UUID
 
 from psycopg import errors as pg
+from psycopg.rows import DictRow
 
 from tenure.base.clock import Clock
 from tenure.base.db import DatabaseAway, Db, Tx
@@ -211,17 +212,16 @@ async def _known(tx: Tx, external_ids: Sequence[str]) -> dict[str, _Known]:
     return {row.pop("external_id"): _Known(**row) for row in await cur.fetchall()}
 
 
-def _seen(row: Mapping[str, object], now: datetime) -> SeenUser:
+def _seen(row: DictRow, now: datetime) -> SeenUser:
     """Read a row; a ban is no deletion, and ends by itself."""
-    banned, email, name = row["banned_until"], row["email"], row["name"]
-    created, updated = row["created_at"], row["updated_at"]
+    banned: datetime | None = row["banned_until"]
     return SeenUser(
         id=str(row["id"]),
-        email=email if isinstance(email, str) else None,
-        name=name if isinstance(name, str) else None,
-        blocked=isinstance(banned, datetime) and banned > now,
-        version=updated if isinstance(updated, datetime) else None,
-        created_at=created if isinstance(created, datetime) else None,
+        email=row["email"],
+        name=row["name"],
+        blocked=banned is not None and banned > now,
+        version=row["updated_at"],
+        created_at=row["created_at"],
     )
 
 

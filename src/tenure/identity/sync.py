@@ -11,6 +11,7 @@ from tenure.identity import decisions, members, people, roster
 from tenure.identity.act import Act, Policy
 from tenure.identity.directory import Directory, Reader, split_pair, subject_of
 from tenure.identity.errors import TooManyMissing
+from tenure.identity.instance import Instance
 from tenure.identity.model import (
     Decision,
     Kind,
@@ -25,7 +26,7 @@ from tenure.journal import store as journal
 from tenure.journal.model import Claim, Subject
 
 Answer = SeenUser | SeenOrganization | SeenMembership
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MISSING = "missing_at_provider"
 
 
@@ -54,6 +55,7 @@ class Inbound:
     clock: Clock
     ids: Ids
     policy: Policy = field(default_factory=Policy)
+    instance: Instance | None = None  # asked before an absence is believed
 
     @property
     def kind(self) -> str:
@@ -63,7 +65,7 @@ class Inbound:
     async def look(self, subject: Subject) -> Look:
         """Read what events said, then ask the provider how things are now.
 
-        Errors: ProviderTrouble.
+        Errors: ProviderTrouble, WrongInstance.
         """
         async with self.db.statement() as tx:
             events = await journal.list_events(tx, subject)
@@ -71,7 +73,12 @@ class Inbound:
         told = tuple(sorted(filter(None, read), key=_when))
         if self.directory is None or self.which == "session":
             return Look(asked=False, told=told)
-        return Look(asked=True, answer=await self._ask(self.directory, subject.id), told=told)
+        answer = await self._ask(self.directory, subject.id)
+        if answer is None and self.instance and not any(one.gone for one in told):
+            await (
+                self.instance.check()
+            )  # nobody told us that it is gone: are we asking the right one?
+        return Look(asked=True, answer=answer, told=told)
 
     async def _ask(self, directory: Directory, name: str) -> Answer | None:
         if self.which == "user":
@@ -143,11 +150,11 @@ class Inbound:
     async def _check_missing(self, act: Act) -> None:
         """Stop where too many go missing that no event told of: the key may be a stranger's."""
         missing = await decisions.count_of(
-            act.tx, act.provider, reason=MISSING, since=act.now - HOUR
+            act.tx, act.provider, reason=MISSING, since=act.now - DAY
         )
         if missing >= self.policy.absence_limit:
             raise TooManyMissing(
-                f"{act.provider} lacks {missing + 1} that we know, within an hour",
+                f"{act.provider} lacks {missing + 1} that we know, within a day",
                 provider=act.provider,
             )
 

@@ -7,12 +7,11 @@ question.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
-from tenure.identity import decisions, members, people, walk_store
+from tenure.identity import decisions, members, people, store, walk_store
 from tenure.identity.act import Act, Policy
 from tenure.identity.directory import Directory, pair_of
 from tenure.identity.model import SeenMembership, SeenOrganization, SeenUser
@@ -160,17 +159,24 @@ class Walker:
         if people_seen:
             async with self.db.transaction() as tx:
                 await named_users(self._act(tx), people_seen)
-        for org in (i for i in items if isinstance(i, SeenOrganization) and i.id in unknown):
-            async with self.db.transaction() as tx:
-                await people.put_organization(self._act(tx), org)
+        orgs_seen = [i for i in items if isinstance(i, SeenOrganization) and i.id in unknown]
+        if orgs_seen:
+            await self._put_organizations(orgs_seen)
         joined = [i for i in items if isinstance(i, SeenMembership) and _pair(i) in unknown]
-        for _, group in groupby(sorted(joined, key=_org), key=_org):
-            await self._put(list(group))
+        if joined:
+            await self._put_members(joined)
 
-    async def _put(self, joined: Sequence[SeenMembership]) -> None:
+    async def _put_organizations(self, seen: Sequence[SeenOrganization]) -> None:
+        async with self.db.transaction() as tx:
+            # All names first, as everybody takes them: one at a time would be another order.
+            await store.lock_names(tx, self.directory.provider, [org.id for org in seen])
+            for org in seen:
+                await people.put_organization(self._act(tx), org)
+
+    async def _put_members(self, joined: Sequence[SeenMembership]) -> None:
         async with self.db.transaction() as tx:
             act = self._act(tx)
-            made = await members.put(act, joined[0].org, joined)
+            made = await members.put_all(act, joined)
             await decisions.append(tx, made, at=act.now)
 
     def _act(self, tx: Tx) -> Act:
@@ -187,10 +193,6 @@ class Walker:
 
 def _met_as(phase: Phase) -> str:
     return {"users": "user", "organizations": "org"}.get(phase, "membership")
-
-
-def _org(member: SeenMembership) -> str:
-    return member.org.id
 
 
 def _pair(member: SeenMembership) -> str:

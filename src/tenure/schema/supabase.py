@@ -35,6 +35,7 @@ class Finding:
 
     name: str
     wrong: str | None  # None: it holds
+    is_only_old: bool = False  # it works, and a newer text is there
 
 
 def folder() -> Path:
@@ -79,7 +80,10 @@ def look(conn: Conn) -> list[Finding]:
     """List what must hold; where nothing is installed, or there is no auth.users, that alone."""
     rows = conn.execute(_text("auth_users.check"), {"digest": _digest()}).fetchall()
     told = [row for row in rows if row["alone"]][:1] or rows
-    return [Finding(name=row["name"], wrong=row["wrong"]) for row in told]
+    return [
+        Finding(name=row["name"], wrong=row["wrong"], is_only_old=bool(row["wrong"]) and row["old"])
+        for row in told
+    ]
 
 
 def _digest() -> str:

@@ -16,6 +16,7 @@ from tenure.base.errors import TenureError
 from tenure.base.ids import RandomIds
 from tenure.base.settings import Settings
 from tenure.entry.cli.checks_state import backlog, foreign_keys, id_mapping, inbox, workers
+from tenure.entry.cli.checks_supabase import supabase_users
 from tenure.entry.cli.result import Result, Results, fail, ok, warn
 from tenure.schema import changes, check
 
@@ -184,6 +185,7 @@ INSIDE: tuple[Inside, ...] = (
     clocks,
     foreign_keys,
     id_mapping,
+    supabase_users,
     workers,
     backlog,
     inbox,

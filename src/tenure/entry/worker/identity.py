@@ -10,6 +10,7 @@ from tenure.identity import poll, walk_store
 from tenure.identity.act import Policy
 from tenure.identity.errors import ProviderTrouble, Refused
 from tenure.identity.fulfil import Fulfilment
+from tenure.identity.instance import Instance
 from tenure.identity.model import Kind
 from tenure.identity.sync import Inbound
 from tenure.identity.walk import Walker
@@ -31,6 +32,10 @@ def policy_of(world: World) -> Policy:
 
 def identity_reconcilers(world: World) -> Sequence[Reconciler[Any]]:
     """Make the reconcilers of every provider whose events we read."""
+    instances = {
+        name: Instance(directory=directory, db=world.db, clock=world.clock)
+        for name, directory in world.directories.items()
+    }
     inbound = [
         Inbound(
             which=which,
@@ -40,6 +45,7 @@ def identity_reconcilers(world: World) -> Sequence[Reconciler[Any]]:
             clock=world.clock,
             ids=world.ids,
             policy=policy_of(world),
+            instance=instances.get(name),
         )
         for name, reader in world.readers.items()
         for which in KINDS
