@@ -24,8 +24,9 @@ BEGIN
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'there is no %', missing USING HINT = 'Run `tenure db apply` first.';
     END IF;
-    IF NOT has_schema_privilege('auth', 'USAGE') OR NOT has_table_privilege('auth.users', 'TRIGGER') THEN
-        RAISE EXCEPTION '% may not make triggers on auth.users', current_user
+    IF NOT has_schema_privilege('auth', 'USAGE') OR NOT has_table_privilege('auth.users', 'TRIGGER')
+       OR NOT has_table_privilege('auth.users', 'SELECT') THEN
+        RAISE EXCEPTION '% may not read auth.users and make triggers on it', current_user
             USING HINT = 'Sign in as postgres, or as the owner of auth.users.';
     END IF;
     IF row_security_active('auth.users') THEN  -- on every project since June 2024, with no policy
@@ -112,7 +113,8 @@ CREATE FUNCTION tenure_supabase.users_between(first uuid, last uuid, most intege
            -- what she wrote of herself: for display only, and cut where it is long
            nullif(left(btrim(coalesce(nullif(u.raw_user_meta_data ->> 'full_name', ''),
                                       u.raw_user_meta_data ->> 'name')), 200), ''),
-           least(u.banned_until, '9999-12-31Z'),  -- no infinity: not every client can read it
+           -- no infinity: not every client can read it
+           CASE WHEN u.banned_until IS NOT NULL THEN least(u.banned_until, '9999-12-31Z') END,
            least(greatest(coalesce(u.created_at, 'epoch'), 'epoch'), '9999-12-31Z'),
            least(greatest(coalesce(u.updated_at, u.created_at, 'epoch'), 'epoch'), '9999-12-31Z')
       FROM auth.users u

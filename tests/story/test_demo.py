@@ -113,7 +113,7 @@ def test_webhooks_bring_members_and_take_them_away(demo: Demo) -> None:
     assert demo.facts("he is removed: his token counts no more")["status"] == 403
 
 
-@pytest.mark.parametrize("identity", ["workos"])
+@pytest.mark.parametrize("identity", ["workos", "supabase"])
 def test_the_story_can_be_told_with_another_provider(tmp_path: Path, identity: str) -> None:
     """B1: the same main job, whoever signs people up."""
     with demo_in(tmp_path, "--json", "--identity", identity) as run:

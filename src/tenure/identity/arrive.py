@@ -42,6 +42,8 @@ def _is_new(known: Known, who: Principal) -> bool:
 
 
 async def _admit(tx: Tx, clock: Clock, ids: Ids, who: Principal) -> None:
+    if who.provider in {*ASKED, "supabase"}:  # first: a reconciler locks its subject, then names
+        await journal.mark(tx, [subject_of(who.provider, "user", who.user_id), *_doubtful(who)])
     act = Act(tx=tx, ids=ids, provider=who.provider, now=clock.now(), cause="token", asked=False)
     user = SeenUser(id=who.user_id, email=None, name=None, version=None)
     if who.org_id is None:
@@ -51,8 +53,6 @@ async def _admit(tx: Tx, clock: Clock, ids: Ids, who: Principal) -> None:
             id=who.org_id, name=who.org_slug or who.org_id, slug=who.org_slug, version=None
         )
         await members.admit(act, org, user, role=who.role or "member")
-    if who.provider in {*ASKED, "supabase"}:
-        await journal.mark(tx, [subject_of(who.provider, "user", who.user_id), *_doubtful(who)])
 
 
 def _doubtful(who: Principal) -> Sequence[Subject]:

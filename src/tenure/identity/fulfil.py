@@ -81,6 +81,8 @@ class Fulfilment:
         if seen is None:
             return
         now, provider = self.clock.now(), self.directory.provider
+        # First, as a look at the membership does: its subject, and then the seats.
+        await journal.mark(tx, [subject_of(provider, "membership", seen.pair)])
         if seen.refusal is not None:
             await self._drop(tx, seen)
         made = decided(
@@ -91,7 +93,6 @@ class Fulfilment:
             details={"wish": seen.member.wish, "role": seen.member.wish_role},
         )
         await decisions.append(tx, [(claim.subject, made)], at=now, seq=claim.seq)
-        await journal.mark(tx, [subject_of(provider, "membership", seen.pair)])
 
     async def _drop(self, tx: Tx, seen: Tried) -> None:
         """Forget a wish that the provider refuses, unless another was made meanwhile."""

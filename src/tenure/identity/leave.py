@@ -38,7 +38,7 @@ STAYS, DELETED, EMPTIED = "stays, as the row of the user does", "deleted", "empt
 
 
 class CannotLeave(TenureError):
-    """The user cannot be deleted as things stand; nothing was changed, here or at the provider."""
+    """The user cannot be deleted as things stand; nothing was changed here."""
 
     code = "identity.cannot_leave"
     hint = "`tenure users delete --dry-run` names what is in the way; `tenure users lint` the keys."

@@ -1,7 +1,7 @@
 """SQL of memberships, their history and their seats."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -113,17 +113,16 @@ async def get_pair(tx: Tx, org_id: OrgId, user_id: UserId) -> Membership | None:
     return read_member(row) if row else None
 
 
-async def list_unseen(tx: Tx, provider: str, external_ids: Sequence[str]) -> set[str]:
-    """Say of which kinds ("user", "org") some names are that were never seen themselves."""
+async def list_seen(tx: Tx, provider: str, external_ids: Sequence[str]) -> set[str]:
+    """Say who of these was seen herself, and not only named inside something else."""
     cur = await tx.execute(
         """
-        SELECT CASE WHEN user_id IS NULL THEN 'org' ELSE 'user' END AS kind
-          FROM tenure.identities
-         WHERE provider = %s AND external_id = ANY (%s) AND version IS NULL
+        SELECT external_id FROM tenure.identities
+         WHERE provider = %s AND external_id = ANY (%s) AND version IS NOT NULL
         """,
         (provider, list(external_ids)),
     )
-    return {row["kind"] for row in await cur.fetchall()}
+    return {row["external_id"] for row in await cur.fetchall()}
 
 
 async def get_member(tx: Tx, membership_id: UUID) -> Membership | None:
@@ -256,7 +255,12 @@ async def put_changes(tx: Tx, changes: Sequence[Change], *, at: datetime) -> Non
             """,
             [_columns(change.after) for change in changes],
         )
-        told = [_history(change, at) for change in changes if _is_told(change)]
+        told = [
+            line
+            for change in changes
+            if _is_told(change)
+            for line in (*_end(change, at), _history(change, at))
+        ]
         await cur.executemany(
             """
             INSERT INTO tenure.membership_history
@@ -295,6 +299,15 @@ def _face(member: Membership) -> tuple[object, ...]:
 
 def _columns(m: Membership) -> dict[str, object]:
     return {name: cast("object", getattr(m, name)) for name in Membership.__slots__}
+
+
+def _end(change: Change, at: datetime) -> Iterator[dict[str, object]]:
+    """Tell that a generation is over where the next one is the first that we hear of it."""
+    before, after = change.before, change.after
+    if before is None or before.removed_at is not None or before.generation == after.generation:
+        return
+    over = replace(before, status=Status.INACTIVE, holds_seat=False, removed_at=at)
+    yield _history(replace(change, after=over, provider_at=None), at)
 
 
 def _history(change: Change, at: datetime) -> dict[str, object]:

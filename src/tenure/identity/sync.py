@@ -1,6 +1,5 @@
 """The reconcilers of users, organizations, memberships and sessions of one provider."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -28,6 +27,8 @@ from tenure.journal.model import Claim, Subject
 Answer = SeenUser | SeenOrganization | SeenMembership
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MISSING = "missing_at_provider"
+# A membership of somebody who is deleted: it will go too, or she comes back.
+CONTRADICTIONS = {*(fate.value for fate in Fate if fate.contradicts), "org_deleted", "user_deleted"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +104,15 @@ class Inbound:
             asked=False,
             policy=self.policy,
         )
+        await self._mark_named(tx, seen.answer)
         made = [await self._write_told(act, claim.subject, told, seen) for told in seen.told]
         if seen.asked:
             act = replace(act, cause="look", asked=True)
             made.append(await self._write_answer(act, claim.subject, seen.answer))
         decided = [(claim.subject, one) for one in made if one is not None]
         await decisions.append(tx, decided, at=act.now, seq=claim.seq)
-        await self._follow_up(act, claim.subject, [one for _, one in decided])
+        if any(contradicts(act, one) for _, one in decided):
+            await self._ask_again(act, claim.subject)
 
     async def _write_told(
         self, act: Act, subject: Subject, told: Told, look: Look
@@ -158,19 +161,28 @@ class Inbound:
                 provider=act.provider,
             )
 
-    async def _follow_up(self, act: Act, subject: Subject, made: Sequence[Decision]) -> None:
-        """Ask again where the answer cannot be meant, and for those who are only named so far."""
-        if act.asked and any(_contradicts(one) for one in made):
-            ignored = await decisions.count_ignored(act.tx, subject, since=act.now - HOUR)
-            wait = asks_again(timedelta(seconds=2**ignored if ignored < 16 else 2**16))  # noqa: PLR2004 (far above the longest wait)
-            await journal.mark_later(act.tx, subject, wait=wait)
-        if self.which == "membership" and act.asked:
-            org_id, user_id = split_pair(subject.id)
-            unseen = await roster.list_unseen(act.tx, act.provider, [org_id, user_id])
-            named = {"org": org_id, "user": user_id}
-            wanted = [subject_of(act.provider, k, named[k]) for k in ("org", "user") if k in unseen]
-            if wanted:
-                await journal.mark(act.tx, wanted)
+    async def _mark_named(self, tx: Tx, answer: Answer | None) -> None:
+        """Have those asked for whom a membership only names.
+
+        Before anything is locked but our subject: theirs may be locked by whoever waits for a name.
+        """
+        if not isinstance(answer, SeenMembership):
+            return
+        provider, org, user = self.reader.provider, answer.org, answer.user
+        seen = await roster.list_seen(tx, provider, [org.id, user.id])
+        wanted: list[Subject] = []
+        if org.version is None and org.id not in seen:
+            wanted.append(subject_of(provider, "org", org.id))
+        if user.version is None and user.id not in seen:
+            wanted.append(subject_of(provider, "user", user.id))
+        if wanted:
+            await journal.mark(tx, wanted)
+
+    async def _ask_again(self, act: Act, subject: Subject) -> None:
+        """Ask again a little later, because the answer cannot be meant."""
+        ignored = await decisions.count_ignored(act.tx, subject, since=act.now - HOUR)
+        wait = asks_again(timedelta(seconds=2**ignored if ignored < 16 else 2**16))  # noqa: PLR2004 (far above the longest wait)
+        await journal.mark_later(act.tx, subject, wait=wait)
 
 
 async def _put(act: Act, seen: Answer | SeenSession) -> Decision:
@@ -184,8 +196,9 @@ async def _put(act: Act, seen: Answer | SeenSession) -> Decision:
     return made
 
 
-def _contradicts(made: Decision) -> bool:
-    return made.reason in {fate.value for fate in Fate if fate.contradicts}
+def contradicts(act: Act, made: Decision) -> bool:
+    """Say whether the provider, asked just now, cannot mean what it shows."""
+    return act.asked and made.reason in CONTRADICTIONS
 
 
 def _when(told: Told) -> tuple[datetime, datetime, str]:

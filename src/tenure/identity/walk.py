@@ -16,6 +16,7 @@ from tenure.identity.act import Act, Policy
 from tenure.identity.directory import Directory, pair_of
 from tenure.identity.model import SeenMembership, SeenOrganization, SeenUser
 from tenure.identity.named import named_users
+from tenure.identity.sync import contradicts
 from tenure.identity.walk_store import Difference, Phase, Place
 from tenure.journal import store as journal
 
@@ -178,6 +179,10 @@ class Walker:
             act = self._act(tx)
             made = await members.put_all(act, joined)
             await decisions.append(tx, made, at=act.now)
+        doubtful = [subject for subject, one in made if contradicts(act, one)]
+        if doubtful:
+            async with self.db.transaction() as tx:
+                await journal.mark(tx, doubtful)
 
     def _act(self, tx: Tx) -> Act:
         return Act(

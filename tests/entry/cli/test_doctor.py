@@ -67,15 +67,23 @@ def test_a_good_installation_passes_every_check(run: Run, complete: dict[str, st
         "workers": "warn",
         "backlog": "ok",
         "inbox": "ok",
+        "quarantine": "ok",
+        "seats": "ok",
+        "seat limits": "ok",
+        "wishes": "ok",
+        "absences": "ok",
+        "references": "ok",
         "stripe webhook secret": "ok",
         "key modes": "ok",
         "stripe": "ok",
         "clerk keys": "ok",
         "clerk parties": "ok",
+        "clerk key": "warn",
+        "clerk webhook secret": "ok",
     }
     text = run("doctor", **complete).out
     assert "fix: Run `tenure work`." in text
-    assert "17 ok, 1 warn, 0 fail" in text
+    assert "24 ok, 2 warn, 0 fail" in text
 
 
 def test_doctor_leaves_no_trace(run: Run, complete: dict[str, str]) -> None:

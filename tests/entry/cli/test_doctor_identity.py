@@ -1,61 +1,129 @@
-"""What doctor says of whoever says who people are."""
+"""What `tenure doctor` says about who is known."""
 
-from tenure.base.settings import load
-from tenure.entry.cli.checks import issuer_keys
-from tests.identity.authorities import SECRET, Authority, Kind, an_authority
+from collections.abc import Iterator
 
+import pytest
 
-def environ_of(authority: Authority) -> dict[str, str]:
-    return {
-        "clerk": {"CLERK_ISSUER": authority.url},
-        "workos": {"WORKOS_CLIENT_ID": "client_1", "WORKOS_API_BASE": authority.url},
-        "supabase": {"SUPABASE_URL": authority.url},
-        "oidc": {
-            "TENURE_OIDC_ISSUER": authority.url,
-            "TENURE_OIDC_AUDIENCE": "api",
-            "TENURE_OIDC_ALGORITHM": "ES256",
-        },
-    }[authority.kind]
+from tests.entry.cli.conftest import Run
+from tests.entry.cli.identity_scene import Scene, a_scene
 
 
-def said(environ: dict[str, str]) -> list[tuple[str, str, str]]:
-    return [(one.name, one.state, one.what) for one in issuer_keys(load(environ))]
+@pytest.fixture
+def scene(run: Run, url: str) -> Iterator[Scene]:
+    with a_scene(run, url) as made:
+        made.environ.update(
+            STRIPE_SECRET_KEY="sk_test_x",
+            STRIPE_API_BASE="http://127.0.0.1:1",
+            STRIPE_WEBHOOK_SECRET="whsec_x",
+            CLERK_ISSUER=made.environ["CLERK_API_BASE"],
+        )
+        yield made
 
 
-def test_the_keys_of_every_provider_are_looked_at() -> None:
-    """S8: whichever it is, and the fix names its setting."""
-    kinds: list[Kind] = ["clerk", "workos", "supabase", "oidc"]
-    for kind in kinds:
-        with an_authority(kind) as authority:
-            environ = environ_of(authority)
-            assert said(environ) == [
-                (f"{kind} keys", "ok", f"1 at {authority.url}{authority.place}")
-            ]
-            authority.broken = True
-            (away,) = issuer_keys(load(environ))
-        assert away.state == "fail"
-        assert "Check " in away.fix
+@pytest.fixture
+def filled(scene: Scene) -> Scene:
+    scene.an_org(scene.a_user())
+    assert scene.tenure("sync", "backfill", "--json").status == 0
+    return scene
 
 
-def test_no_provider_at_all_is_a_failure_that_names_all() -> None:
-    ((name, state, _),) = said({})
-    assert (name, state) == ("identity", "fail")
-    (none,) = issuer_keys(load({}))
-    assert "WORKOS_CLIENT_ID" in none.fix
+def found(scene: Scene, name: str, **more: str) -> tuple[str, str]:
+    said = scene.tenure("doctor", "--json", **more)
+    one = next(check for check in said.json["checks"] if check["name"] == name)
+    assert one["state"] == "ok" or one["fix"], one
+    return one["state"], one["what"]
 
 
-def test_a_project_that_publishes_no_key_needs_its_secret() -> None:
-    with an_authority("supabase") as project:
-        project.keys = []
-        environ = environ_of(project)
-        ((_, without, why),) = said(environ)
-        ((_, state, what),) = said({**environ, "SUPABASE_JWT_SECRET": SECRET})
-    assert (without, "publishes none" in why) == ("fail", True)
-    assert (state, "the shared secret" in what) == ("ok", True)
+def test_a_provider_without_a_key_is_told_what_is_weaker(scene: Scene) -> None:
+    """S8: without an API key events are believed; what that costs is said."""
+    state, what = found(scene, "clerk key", CLERK_SECRET_KEY="")
+
+    assert (state, "events are believed" in what) == ("warn", True)
+    assert found(scene, "clerk key")[0] == "ok"
 
 
-def test_a_foreign_configuration_is_named() -> None:
-    with an_authority("oidc") as authority:
-        authority.configuration = {"issuer": authority.url + "/"}
-        ((_, state, what),) = said(environ_of(authority))
-    assert (state, "slash and all" in what) == ("fail", True)
+def test_a_missing_webhook_secret_is_bad_and_without_a_key_worse(scene: Scene) -> None:
+    """S8: the webhook secret."""
+    state, what = found(scene, "clerk webhook secret")
+    assert (state, "0:15:00" in what) == ("warn", True)
+    assert found(scene, "clerk webhook secret", CLERK_SECRET_KEY="")[0] == "fail"
+    given = {"CLERK_WEBHOOK_SECRET": "whsec_ZXhhbXBsZQ=="}
+    assert found(scene, "clerk webhook secret", **given)[0] == "ok"
+
+
+def test_a_walk_that_never_was_or_is_late_is_seen(filled: Scene) -> None:
+    assert found(filled, "clerk walk")[0] == "ok"
+    filled.sql("UPDATE tenure.walks SET moved_at = now() - interval '1 hour'")
+    assert found(filled, "clerk walk")[0] == "warn"
+    filled.sql("DELETE FROM tenure.walks")
+    assert "never" in found(filled, "clerk walk")[1]
+
+
+def test_the_age_of_workos_s_cursor_is_watched(scene: Scene) -> None:
+    """M7: WorkOS forgets events after 30 days; at 20 somebody is told."""
+    key = {"WORKOS_API_KEY": "sk_test_w", "WORKOS_CLIENT_ID": "client_1"}
+    assert found(scene, "workos cursor", **key)[0] == "warn"
+    scene.sql(
+        "INSERT INTO tenure.event_cursors (provider, cursor, event_at, moved_at)"
+        " VALUES ('workos', 'event_1', now() - interval '1 minute', now())"
+    )
+    assert found(scene, "workos cursor", **key)[0] == "ok"
+    scene.sql("UPDATE tenure.event_cursors SET lost_at = now()")
+    assert found(scene, "workos cursor", **key)[0] == "warn"
+    scene.sql("UPDATE tenure.event_cursors SET event_at = now() - interval '21 days'")
+    assert found(scene, "workos cursor", **key)[0] == "fail"
+
+
+def test_events_in_quarantine_are_named(scene: Scene) -> None:
+    """Pain 2: a poison event does not stop the sync, and does not hide either."""
+    scene.sql(
+        "INSERT INTO tenure.inbox (source, livemode, event_id, kind, note, body)"
+        " VALUES ('workos', false, 'event_1', 'user.updated', 'quarantined: no id', '')"
+    )
+
+    state, what = found(scene, "quarantine")
+
+    assert (state, "workos event_1 (user.updated)" in what) == ("warn", True)
+
+
+def test_members_beyond_a_limit_and_wrong_counters_are_seen(filled: Scene) -> None:
+    """M7: seats equal memberships; where they do not, somebody is told."""
+    filled.sql("UPDATE tenure.memberships SET holds_seat = false")
+
+    assert found(filled, "seats")[0] == "fail"
+    assert found(filled, "seat limits")[0] == "warn"
+    filled.sql("UPDATE tenure.seats SET used = 0")
+    assert found(filled, "seats")[0] == "ok"
+
+
+def test_a_wish_that_nobody_carries_out_is_seen(filled: Scene) -> None:
+    filled.sql(
+        "UPDATE tenure.memberships SET wish = 'removed', wished_at = now() - interval '2 hours'"
+    )
+
+    state, what = found(filled, "wishes")
+
+    assert (state, "removed at clerk: no try" in what) == ("warn", True)
+
+
+def test_many_that_go_missing_are_told_before_it_stops(scene: Scene) -> None:
+    """A key of another instance lacks everybody."""
+    scene.sql(
+        "INSERT INTO tenure.decisions (subject_kind, subject_id, verdict, reason, at)"
+        " SELECT 'clerk.user', n::text, 'applied', 'missing_at_provider', now()"
+        " FROM generate_series(1, 30) n"
+    )
+
+    assert found(scene, "absences")[0] == "warn"
+    assert found(scene, "absences", TENURE_ABSENCE_LIMIT="30")[0] == "fail"
+    assert found(scene, "absences", TENURE_ABSENCE_LIMIT="500")[0] == "ok"
+
+
+def test_keys_that_forbid_to_delete_a_user_are_a_warning(scene: Scene) -> None:
+    """M10: supabase#1948."""
+    assert found(scene, "references")[0] == "ok"
+    scene.sql("CREATE SCHEMA auth")
+    scene.sql("CREATE TABLE auth.users (id uuid PRIMARY KEY)")
+    scene.sql("CREATE TABLE public.messages (author uuid REFERENCES auth.users)")
+
+    assert found(scene, "references")[0] == "warn"

@@ -37,6 +37,22 @@ async def house(url: str, db: Db, scene: Scene, box: Box) -> AsyncIterator[House
         yield made
 
 
+@pytest.fixture
+async def workos_house(url: str, db: Db, scene: Scene, box: Box) -> AsyncIterator[House]:
+    """A house that could also tell WorkOS, and does not get to."""
+    found = settings_for(
+        url,
+        stripe=box.url,
+        clerk=scene.clerk.url,
+        clerk_secret_key=scene.clerk.secret_key,
+        clerk_api_base=scene.clerk.url,
+        workos_api_key="sk_test_x",
+        workos_api_base="http://127.0.0.1:1",
+    )
+    async with a_house(found, db, scene=scene, box=box) as made:
+        yield made
+
+
 async def work(house: House) -> None:
     """Do what a worker would do, until nothing is due."""
     world = house.service.world
@@ -349,6 +365,75 @@ async def test_twenty_invitations_at_once_take_no_more_than_the_seats_left(offic
     )
 
     assert sorted(a.status_code for a in answers) == [201] * 3 + [409] * 17
+
+
+async def test_whom_the_provider_shows_as_pending_already_is_counted_once(office: Office) -> None:
+    """WorkOS makes a pending member of an invited user: one person, one seat."""
+    await office.limit(3)
+    (bob,) = await office.arrive("bob")
+    await office.good("POST", "members/invite", email="b@example.com")
+    async with office.house.db.statement() as tx:
+        await tx.execute(
+            """
+            WITH her AS (SELECT user_id FROM tenure.identities WHERE external_id = %s),
+                 named AS (UPDATE tenure.users SET email = 'B@example.com'
+                            WHERE id IN (SELECT user_id FROM her))
+            UPDATE tenure.memberships SET status = 'pending'
+             WHERE user_id IN (SELECT user_id FROM her)
+            """,
+            (bob,),
+        )
+
+    answers = [
+        await office.ask("POST", "members/invite", email=f"{name}@example.com") for name in "cd"
+    ]
+
+    assert [a.status_code for a in answers] == [201, 409]
+    assert seats_of(answers[1]) == {"used": 2, "limit": 3, "invited": 1}
+
+
+async def at_workos(office: Office, *names: str) -> list[str]:
+    """Let people join, and pretend that WorkOS keeps them: it has inactive members."""
+    users = await office.arrive(*names)
+    async with office.house.db.statement() as tx:
+        await tx.execute("UPDATE tenure.memberships SET provider = 'workos'")
+    return users
+
+
+async def test_deactivating_and_reactivating_hold_at_once(workos_house: House) -> None:
+    """M6: membership lifecycle with WorkOS activate and deactivate: the seat goes and comes back."""
+    office = Office(workos_house)
+    (grace,) = await at_workos(office, "grace")
+
+    for _ in range(2):
+        off = await office.ask("POST", f"members/{grace}/deactivate")
+        assert off.status_code == 202, off.text
+        assert [off.json()[n] for n in ("status", "holds_seat", "wish", "role")] == [
+            "inactive",
+            False,
+            "inactive",
+            "member",
+        ]
+    assert (await office.good("GET", "seats"))["used"] == 1
+    on = await office.ask("POST", f"members/{grace}/reactivate")
+
+    assert on.status_code == 202
+    assert [on.json()[n] for n in ("status", "holds_seat", "wish")] == ["active", True, "active"]
+
+
+@pytest.mark.parametrize(("limit", "status"), [({"seats": 1}, 409), ({"bought": 1}, 402)])
+async def test_nobody_is_reactivated_without_a_seat(
+    workos_house: House, limit: dict[str, int], status: int
+) -> None:
+    """M7: the figures, and whether buying would help."""
+    office = Office(workos_house)
+    (grace,) = await at_workos(office, "grace")
+    await office.good("POST", f"members/{grace}/deactivate")
+    await office.limit(**limit)
+
+    full = await office.ask("POST", f"members/{grace}/reactivate")
+
+    assert (full.status_code, seats_of(full)["limit"], seats_of(full)["used"]) == (status, 1, 1)
 
 
 async def test_members_beyond_the_limit_are_shown(office: Office) -> None:

@@ -15,6 +15,15 @@ from tenure.base.clock import Clock, SystemClock
 from tenure.base.errors import TenureError
 from tenure.base.ids import RandomIds
 from tenure.base.settings import Settings
+from tenure.entry.cli.checks_identity import (
+    absences,
+    quarantine,
+    seats,
+    user_references,
+    walks,
+    wishes,
+    workos_cursor,
+)
 from tenure.entry.cli.checks_state import backlog, foreign_keys, id_mapping, inbox, workers
 from tenure.entry.cli.checks_supabase import supabase_users
 from tenure.entry.cli.result import Result, Results, fail, ok, warn
@@ -189,6 +198,13 @@ INSIDE: tuple[Inside, ...] = (
     workers,
     backlog,
     inbox,
+    quarantine,
+    walks,
+    workos_cursor,
+    seats,
+    wishes,
+    absences,
+    user_references,
 )
 
 

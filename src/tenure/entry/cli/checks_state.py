@@ -17,7 +17,7 @@ ALIVE = timedelta(minutes=1)  # a worker's heart beats every ten seconds
 
 def foreign_keys(conn: Conn, _settings: Settings) -> Results:
     """See whether every foreign key holds for the rows that stand already."""
-    found = _all(
+    found = read_all(
         conn,
         """
         SELECT conrelid::regclass::text || '.' || conname AS name FROM pg_constraint
@@ -35,7 +35,7 @@ def foreign_keys(conn: Conn, _settings: Settings) -> Results:
 
 def id_mapping(conn: Conn, _settings: Settings) -> Results:
     """See whether every user and organization has a name at a provider."""
-    row = _one(
+    row = read_one(
         conn,
         """
         SELECT (SELECT count(*) FROM tenure.organizations o WHERE deleted_at IS NULL
@@ -53,7 +53,7 @@ def id_mapping(conn: Conn, _settings: Settings) -> Results:
 
 def workers(conn: Conn, _settings: Settings) -> Results:
     """See whether any worker runs."""
-    row = _one(
+    row = read_one(
         conn,
         """
         SELECT count(*) AS n FROM procrastinate.procrastinate_workers
@@ -69,7 +69,7 @@ def workers(conn: Conn, _settings: Settings) -> Results:
 
 def backlog(conn: Conn, _settings: Settings) -> Results:
     """See whether the work is done in time."""
-    row = _one(
+    row = read_one(
         conn,
         """
         SELECT count(*) AS due, count(*) FILTER (WHERE attempts > 0) AS failing,
@@ -90,7 +90,7 @@ def backlog(conn: Conn, _settings: Settings) -> Results:
 
 
 def _failing(conn: Conn, count: int) -> Results:
-    worst = _all(
+    worst = read_all(
         conn,
         """
         SELECT kind, id, attempts, coalesce(left(last_error, 200), 'no reason kept') AS why
@@ -104,7 +104,7 @@ def _failing(conn: Conn, count: int) -> Results:
 
 def inbox(conn: Conn, settings: Settings) -> Results:
     """See whether the inbox is emptied of what is old."""
-    row = _one(
+    row = read_one(
         conn,
         """
         SELECT (SELECT count(*) FROM tenure.inbox
@@ -122,11 +122,12 @@ def inbox(conn: Conn, settings: Settings) -> Results:
         yield ok("inbox", what)
 
 
-def _one(conn: Conn, query: LiteralString, *params: object) -> DictRow:
-    return _all(conn, query, *params)[0]
+def read_one(conn: Conn, query: LiteralString, *params: object) -> DictRow:
+    """Read the one row there is."""
+    return read_all(conn, query, *params)[0]
 
 
-def _all(conn: Conn, query: LiteralString, *params: object) -> list[DictRow]:
+def read_all(conn: Conn, query: LiteralString, *params: object) -> list[DictRow]:
     """Read as the worker does, who sees every tenant's rows."""
     with conn.transaction():
         conn.execute("SET LOCAL ROLE tenure_worker")

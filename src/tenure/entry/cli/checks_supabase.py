@@ -1,4 +1,4 @@
-"""The check of `tenure doctor` for Supabase Auth: whether we hear of its users and may read them."""
+"""The check of `tenure doctor` for Supabase Auth: do we hear of its users, may we read them?"""
 
 import psycopg
 from psycopg.rows import DictRow

@@ -8,6 +8,7 @@ import click
 from tenure.base.settings import BadSettings
 from tenure.entry.cli.checks import OUTSIDE, bad_settings
 from tenure.entry.cli.checks_database import database
+from tenure.entry.cli.checks_identity import provider_keys
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import json_option, say
 from tenure.entry.cli.result import Result, ok
@@ -35,7 +36,7 @@ def _results() -> Iterator[Result]:
         return  # what is wrong there would be wrong everywhere below
     yield ok("settings", "complete")
     yield from database(settings)
-    for check in OUTSIDE:
+    for check in (*OUTSIDE, provider_keys):
         yield from check(settings)
 
 

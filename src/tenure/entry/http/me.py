@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from tenure.base.db import Scope
 from tenure.entry.http.errors import NotAllowed
 from tenure.entry.http.guard import Authorization, Caller
+from tenure.entry.http.orgs import AuditOut, audit_page
 from tenure.entry.world import Service
 from tenure.gate import told
 from tenure.gate.check import not_signed_in
@@ -19,6 +20,7 @@ from tenure.identity.errors import NotProven, UserDeleted
 from tenure.identity.members_list import ListedOrganization, Place, ToldStatus
 from tenure.identity.model import Organization, OrgId, UserId
 from tenure.identity.session import bearer
+from tenure.journal import audit
 
 router = APIRouter(tags=["me"])
 NOW = Needs(subscription=False, fresh=True)  # rows are read here anyway, so none may be older
@@ -82,9 +84,12 @@ async def _somebody(request: Request, authorization: Authorization = None) -> Ca
     return Caller(who=who, facts=facts, decision=decision, service=service)
 
 
+Somebody = Annotated[Caller, Depends(_somebody)]
+
+
 @router.get("/me")
 async def show_me(
-    caller: Annotated[Caller, Depends(_somebody)],
+    caller: Somebody,
     after: Annotated[str | None, Query(max_length=255, description="`next` of before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> MeOut:
@@ -114,6 +119,21 @@ async def show_me(
         next=Place(at=last.created_at, id=last.id).text if last else None,
         decision=told.decision(await caller.service.gate.explain(caller.who)),
     )
+
+
+@router.get("/me/audit")
+async def list_my_audit(
+    caller: Somebody,
+    after: Annotated[int, Query(ge=0, description="Lines behind this one")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> AuditOut:
+    """Read what was done about yourself, where no organization is concerned."""
+    user_id = caller.facts.user_id
+    if user_id is None:
+        return AuditOut(data=[], next=None)
+    async with caller.service.world.db.scoped(Scope(org_id=None, user_id=user_id)) as tx:
+        lines = await audit.list_lines(tx, user_id, after=after, limit=limit)
+    return audit_page(lines, limit=limit)
 
 
 def _active(org: Organization, caller: Caller) -> ActiveOut:

@@ -1,5 +1,6 @@
 """What an organization may read about itself."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -59,6 +60,11 @@ async def list_audit(
     chain = own(org, caller)
     async with caller.service.world.db.scoped(caller.scope) as tx:
         lines = await audit.list_lines(tx, chain, after=after, limit=limit)
+    return audit_page(lines, limit=limit)
+
+
+def audit_page(lines: Sequence[audit.Line], *, limit: int) -> AuditOut:
+    """Make a page of lines; a full one is followed by another."""
     data = [LineOut.model_validate(line, from_attributes=True) for line in lines]
     return AuditOut(data=data, next=data[-1].seq if len(data) == limit else None)
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,10 +134,13 @@ def _start(machine: Machine) -> None:
     database = _start_postgres(machine)
     name, args = plan.who.name, plan.who.arguments(plan.site, database)
     machine.sandboxes.append(child.start(name, ["sandbox", name, *args], env, plan.home))
+    if plan.who.prepare is not None:
+        _wait(machine, (name,))
+        plan.who.prepare(database)
     for name, command in (("serve", "serve"), ("work", "work")):
         machine.check()
         machine.ours.append(child.start(name, [command], env, plan.home))
-    _wait(machine)
+    _wait(machine, ("stripe", plan.who.name, "serve", "work"))
     _forget_old_addresses(plan)
 
 
@@ -160,23 +163,28 @@ def _start_postgres(machine: Machine) -> str:
     return machine.postgres.url
 
 
-def _wait(machine: Machine) -> None:
-    """Wait for all of them side by side."""
+def _wait(machine: Machine, names: Iterable[str]) -> None:
+    """Wait for some of them side by side."""
     plan = machine.plan
-    work = next(one for one in machine.ours if one.name == "work")
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         asks: dict[str, Callable[[], str]] = {
             "stripe": lambda: _lacks(client, f"{plan.stripe}/_sandbox/health"),
             plan.who.name: lambda: _lacks(client, f"{plan.site.url}/_sandbox"),
             "serve": lambda: _lacks(client, f"{plan.service}/ready"),
-            "work": lambda: "" if child.said(work, "worker.started") else "says nothing",
+            "work": lambda: _lacks_word(machine.ours, "work", "worker.started"),
         }
         deadline = time.monotonic() + READY_WITHIN
-        lacks = dict.fromkeys(asks, "")
+        lacks = dict.fromkeys(names, "")
         while lacks := {name: lack for name in lacks if (lack := asks[name]())}:
             if time.monotonic() > deadline:
                 raise NotReady(_not_ready(plan.home, lacks))
             machine.pause(LOOK_AGAIN)
+
+
+def _lacks_word(ours: Iterable[Child], name: str, word: str) -> str:
+    """Say what is missing until a process has said a word; empty when it has."""
+    is_said = any(one.name == name and child.said(one, word) for one in ours)
+    return "" if is_said else "says nothing"
 
 
 def _lacks(client: httpx.Client, url: str) -> str:

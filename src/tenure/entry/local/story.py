@@ -35,7 +35,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
 # Without organizations nobody joins, and a user's own log is for her alone.
 ALONE: tuple[tuple[str, Step], ...] = (
     ("a user signs up", buying.sign_up),
-    ("her row is there before her token is", joining.find_herself),
+    ("her row comes with her sign-up", joining.find_herself),
     *(step for step in STEPS if step[1] not in {buying.sign_up, *joining.TOGETHER}),
 )
 

@@ -1,7 +1,7 @@
 """Who signs people up in this world: Clerk, WorkOS or Supabase Auth, each of them pretended."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import httpx
 from tenure.base.clock import SystemClock
 from tenure.entry.local.errors import NotAsTold
 from tenure.entry.local.home import Secrets
+from tenure.schema import supabase
 
 APPLICATION = "http://localhost:3000"  # the web application that is pretended to stand before us
 GOOD_FOR = 12 * 3600  # seconds; the service takes tokens of up to a day
@@ -56,6 +57,11 @@ class Who(Protocol):
         """Say how its sandbox is started; `database` is a superuser's address."""
         ...
 
+    @property
+    def prepare(self) -> Callable[[str], None] | None:
+        """Do what is to be done in the database, once its sandbox is ready; None for nothing."""
+        ...
+
     def settings(self, site: Site) -> Mapping[str, str]:
         """Say what our processes must be told."""
         ...
@@ -89,6 +95,7 @@ class ClerkWho:
     """Clerk."""
 
     name, title, has_organizations = "clerk", "Clerk", True
+    prepare = None
 
     def arguments(self, site: Site, database: str) -> list[str]:
         """Say how its sandbox is started."""
@@ -141,6 +148,7 @@ class WorkosWho:
     """WorkOS."""
 
     name, title, has_organizations = "workos", "WorkOS", True
+    prepare = None
 
     def arguments(self, site: Site, database: str) -> list[str]:
         """Say how its sandbox is started."""
@@ -196,6 +204,7 @@ class SupabaseWho:
     """Supabase Auth."""
 
     name, title, has_organizations = "supabase", "Supabase Auth", False
+    prepare = staticmethod(supabase.install)  # `tenure db supabase --install`
 
     def arguments(self, site: Site, database: str) -> list[str]:
         """Say how its sandbox is started."""
@@ -212,6 +221,7 @@ class SupabaseWho:
 
     def sign_up(self, http: httpx.Client, email: str, name: str) -> str:
         """Sign somebody up, and give her id."""
+        http.headers["apikey"] = _done(http.get("/_sandbox"))["anon_key"]
         told = _made(
             http, "/auth/v1/signup", email=email, password=f"{email}-1", data={"full_name": name}
         )
@@ -234,7 +244,7 @@ class SupabaseWho:
     def token(self, http: httpx.Client, user: str, org: str, role: str) -> str:
         """Give an access token that outlives the story."""
         del org, role
-        return _made(http, "/_sandbox/tokens", user_id=user, claims=_times())["access_token"]
+        return _made(http, "/_sandbox/tokens", user_id=user, claims=_times())["jwt"]
 
 
 KNOWN: dict[str, Who] = {who.name: who for who in (ClerkWho(), WorkosWho(), SupabaseWho())}

@@ -18,6 +18,7 @@ from tenure.identity.workos import WorkosDirectory
 from tenure.journal.reconcile import Reconciler
 
 KINDS: tuple[Kind, ...] = ("user", "org", "membership", "session")
+USERS_ONLY = frozenset({"supabase"})  # providers that know of no organizations
 
 
 def policy_of(world: World) -> Policy:
@@ -48,11 +49,12 @@ def identity_reconcilers(world: World) -> Sequence[Reconciler[Any]]:
             instance=instances.get(name),
         )
         for name, reader in world.readers.items()
-        for which in KINDS
+        for which in (KINDS[:1] if name in USERS_ONLY else KINDS)
     ]
     outbound = [
         Fulfilment(directory=directory, db=world.db, clock=world.clock, ids=world.ids)
-        for directory in world.directories.values()
+        for name, directory in world.directories.items()
+        if name not in USERS_ONLY
     ]
     return [*inbound, *outbound]
 

@@ -1,0 +1,122 @@
+"""Deleting a user at a shell, and what hangs on one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.entry.cli.conftest import Run
+from tests.entry.cli.identity_scene import Scene, a_scene
+
+APP = """
+    CREATE SCHEMA app;
+    CREATE TABLE app.notes (id bigint PRIMARY KEY,
+                            owner uuid REFERENCES tenure.users ON DELETE CASCADE);
+    """
+
+
+@pytest.fixture
+def scene(run: Run, url: str) -> Iterator[Scene]:
+    with a_scene(run, url) as made:
+        yield made
+
+
+@pytest.fixture
+def ada(scene: Scene) -> str:
+    """The one admin of an organization."""
+    made = scene.a_user()
+    scene.an_org(made)
+    assert scene.tenure("sync", "backfill", "--json").status == 0
+    return made
+
+
+def test_a_dry_run_names_every_row_and_changes_nothing(scene: Scene, ada: str) -> None:
+    """M10: what would happen, to which rows, and why what stays does."""
+    said = scene.tenure("users", "delete", "ada@example.com", "--dry-run")
+
+    assert said.status == 0
+    for line in (
+        "ada <ada@example.com>; policy anonymise",
+        f"at clerk: {ada} is deleted there",
+        "memberships that end: 1",
+        "WITHOUT AN ADMIN afterwards: Engines",
+        "tenure.memberships(user_id) → tenure.users ON DELETE RESTRICT: 1 rows: ends",
+        "tenure.audit_log: 1 rows stay (who did what is never changed",
+    ):
+        assert line in said.out, said.out
+    assert scene.sql("SELECT email, deleted_at FROM tenure.users") == [
+        {"email": "ada@example.com", "deleted_at": None}
+    ]
+    assert scene.api.get(f"/v1/users/{ada}").status_code == 200
+
+
+def test_she_is_deleted_at_the_provider_and_here(scene: Scene, ada: str) -> None:
+    """M10: one command; running it again is no trouble."""
+    unasked = scene.tenure("users", "delete", ada)
+    assert (unasked.status, "cli.not_confirmed" in unasked.err) == (2, True)
+
+    said = scene.tenure("users", "delete", ada, "--yes", "--json")
+
+    assert (said.status, said.json["deleted"]) == (0, True)
+    assert scene.api.get(f"/v1/users/{ada}").status_code == 404
+    (row,) = scene.sql("SELECT email, name, deleted_at IS NOT NULL AS gone FROM tenure.users")
+    assert row == {"email": None, "name": None, "gone": True}
+    assert scene.tenure("users", "delete", ada, "--yes").status == 0
+    assert scene.tenure("sync", "drift", "identity", "--repair").status == 0
+
+
+def test_who_still_pays_is_not_deleted(scene: Scene, ada: str) -> None:
+    """Nobody could cancel her subscription afterwards."""
+    scene.sql(
+        "INSERT INTO tenure.stripe_customers (user_id, stripe_customer_id, livemode)"
+        " SELECT id, 'cus_1', false FROM tenure.users"
+    )
+    scene.sql(
+        "INSERT INTO tenure.subscriptions (id, stripe_customer_id, user_id, status, created_at,"
+        " looked_at, look_fence) SELECT 'sub_1', 'cus_1', id, 'active', now(), now(), 1"
+        " FROM tenure.users"
+    )
+
+    said = scene.tenure("users", "delete", ada, "--yes")
+
+    assert said.status == 1
+    assert "IN THE WAY: she pays for sub_1 (active)" in said.out
+    assert scene.api.get(f"/v1/users/{ada}").status_code == 200
+
+
+def test_cascade_takes_rows_of_the_app_along_but_no_bills(scene: Scene, ada: str) -> None:
+    """M10: TENURE_USER_DELETION=cascade: refused by name, then done."""
+    scene.sql(APP)
+    scene.sql("INSERT INTO app.notes SELECT 1, id FROM tenure.users")
+    scene.sql("CREATE TABLE app.invoices (note bigint REFERENCES app.notes ON DELETE CASCADE)")
+    scene.sql("INSERT INTO app.invoices VALUES (1)")
+    cascade = {"TENURE_USER_DELETION": "cascade"}
+
+    refused = scene.tenure("users", "delete", ada, "--yes", **cascade)
+    scene.sql("DELETE FROM app.invoices")
+    done = scene.tenure("users", "delete", ada, "--yes", **cascade)
+
+    assert refused.status == 1
+    assert "IN THE WAY: app.invoices(note) → app.notes: looks like bills" in refused.out
+    assert done.status == 0, done.out + done.err
+    assert "app.notes(owner) → tenure.users ON DELETE CASCADE: 1 rows: deleted" in done.out
+    assert scene.sql("SELECT count(*) AS n FROM app.notes") == [{"n": 0}]
+
+
+def test_lint_names_what_will_make_trouble(scene: Scene) -> None:
+    """M10: supabase#30879: the key that forbids it is named before anybody needs it."""
+    assert scene.tenure("users", "lint").out == "0 wrong, 0 doubtful\n"
+    scene.sql("CREATE SCHEMA auth")
+    scene.sql("CREATE TABLE auth.users (id uuid PRIMARY KEY)")
+    scene.sql("CREATE TABLE public.messages (author uuid REFERENCES auth.users)")
+
+    said = scene.tenure("users", "lint")
+
+    assert said.status == 1
+    assert "wrong    blocks: public.messages(author) → auth.users" in said.out
+    assert scene.tenure("users", "lint", "--json").json["wrong"] == 1
+
+
+def test_nobody_is_said(scene: Scene) -> None:
+    said = scene.tenure("users", "delete", "nobody@example.com", "--dry-run")
+
+    assert (said.status, "identity.unknown_user" in said.err) == (2, True)
