@@ -3,12 +3,15 @@ from typing import Any
 
 import pytest
 
-from tenure.base.db import Db
+from tenure.base.db import Db, open_pool
 from tenure.base.settings import Settings
 from tenure.entry.providers import open_directories, readers
+from tenure.identity.errors import ProviderAway, UsersHidden
 from tenure.sandbox.clerk.app import Running, running_clerk
+from tenure.sandbox.supabase.database import prepare
 
 CLERK, WORKOS = {"clerk_secret_key": "sk_test_x"}, {"workos_api_key": "sk_x"}
+SUPABASE = {"supabase_url": "https://x.supabase.co"}
 PUBLISHABLE = "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k"
 EVENT = b'{"type":"user.created"}'
 
@@ -17,7 +20,9 @@ EVENT = b'{"type":"user.created"}'
     ("given", "read", "asked"),
     [
         ({}, set(), set()),
-        ({"supabase_url": "https://x.supabase.co"}, set(), set()),
+        (SUPABASE, {"supabase"}, set()),  # its users are not in this database
+        ({**SUPABASE, **CLERK}, {"clerk", "supabase"}, {"clerk"}),
+        ({**SUPABASE, "clerk_issuer": "https://clerk.example.com"}, {"clerk"}, set()),
         ({"clerk_issuer": "https://clerk.example.com"}, {"clerk"}, set()),
         ({"clerk_webhook_secrets": ("whsec_YQ==",)}, {"clerk"}, set()),
         ({"workos_client_id": "client_x"}, {"workos"}, set()),
@@ -39,6 +44,27 @@ async def test_events_are_read_of_whom_we_know_and_asked_is_whom_we_have_a_key_f
         assert {name: one.provider for name, one in directories.items()} == {
             name: name for name in asked
         }
+
+
+async def test_supabase_auth_is_asked_where_its_users_stand_in_our_database(
+    url: str, db: Db
+) -> None:
+    """A look costs no network; that nothing is installed yet is told when it is asked."""
+    prepare(url)
+    async with open_directories(Settings(**SUPABASE), db) as directories:
+        assert set(directories) == {"supabase"}
+        with pytest.raises(UsersHidden):
+            await directories["supabase"].user("11111111-1111-1111-1111-111111111111")
+
+
+async def test_a_database_that_is_away_holds_up_no_start() -> None:
+    """B7: whoever starts first waits for nobody; the look is put off."""
+    async with (
+        open_pool("host=127.0.0.1 port=1 user=x dbname=x", size=1, timeout=0.2) as pool,
+        open_directories(Settings(**SUPABASE), Db(pool)) as directories,
+    ):
+        with pytest.raises(ProviderAway):
+            await directories["supabase"].users(None)
 
 
 @pytest.mark.parametrize(

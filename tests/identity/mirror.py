@@ -1,10 +1,11 @@
 """A provider in this process, and our tables that follow it as the worker lets them."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 
@@ -14,7 +15,7 @@ from tenure.base.ids import Ids, RandomIds
 from tenure.identity import decisions, fulfil
 from tenure.identity.act import Policy
 from tenure.identity.clerk import ClerkDirectory
-from tenure.identity.directory import Directory
+from tenure.identity.directory import Directory, Page
 from tenure.identity.fulfil import Fulfilment
 from tenure.identity.model import Kind
 from tenure.identity.sync import Inbound
@@ -32,6 +33,7 @@ from .workos_scene import a_scene as a_workos
 KINDS: tuple[Kind, ...] = ("user", "org", "membership", "session")
 ROUTES: relay.Routes = {"member.wished": fulfil.route}
 NOW, LEASE = timedelta(0), timedelta(hours=1)
+Item = TypeVar("Item")
 Letter = tuple[str, bytes]
 Order = Callable[[Sequence[Knock]], Sequence[Knock]]
 
@@ -119,20 +121,25 @@ class Mirror:
             looks += looked
         return looks
 
-    async def _work_once(self) -> int:
-        looks = 0
+    async def carry_wishes(self) -> None:
+        """Carry wishes to the provider, and look at nothing."""
         await relay.relay(self.db, ROUTES)
-        for reconciler in self.reconcilers():
-            async with self.db.statement() as tx:
-                claims = await store.take_due(tx, reconciler.kind, limit=100, lease=LEASE)
-            try:
-                for claim in claims:
-                    await look_and_write(self.db, reconciler, claim, pause=NOW)
-                    looks += 1
-            except Exception:
-                await self._give_back(claims)
-                raise
-        return looks
+        await self._drain(self.reconcilers()[-1])
+
+    async def _work_once(self) -> int:
+        await relay.relay(self.db, ROUTES)
+        return sum([await self._drain(reconciler) for reconciler in self.reconcilers()])
+
+    async def _drain(self, reconciler: Reconciler[Any]) -> int:
+        async with self.db.statement() as tx:
+            claims = await store.take_due(tx, reconciler.kind, limit=100, lease=LEASE)
+        try:
+            for claim in claims:
+                await look_and_write(self.db, reconciler, claim, pause=NOW)
+        except Exception:
+            await self._give_back(claims)
+            raise
+        return len(claims)
 
     async def _give_back(self, claims: Sequence[Claim]) -> None:
         async with self.db.statement() as tx:
@@ -196,22 +203,31 @@ class Mirror:
 
     async def truth(self) -> dict[str, set[tuple[Any, ...]]]:
         """Ask the provider for everybody, as `state` tells it of us."""
-        users = (await self.directory.users(None)).items
-        orgs = (await self.directory.organizations(None)).items
-        members = [m for org in orgs for m in await self._members(org.id)]
+        users = await _every(self.directory.users)
+        orgs = await _every(self.directory.organizations)
+        members = [
+            m for org in orgs for m in await _every(partial(self.directory.memberships, org.id))
+        ]
         return {
             "users": {(u.id, u.email, u.blocked) for u in users},
             "orgs": {(o.id, o.name) for o in orgs},
             "memberships": {(m.id, m.org.id, m.user.id, m.role, m.status.value) for m in members},
         }
 
-    async def _members(self, org: str) -> Sequence[Any]:
-        return (await self.directory.memberships(org, None)).items
-
     async def check(self) -> None:
         """Fail where we differ from the provider, or from ourselves."""
         assert await self.state() == await self.truth()
         await self.ours.check()
+
+
+async def _every(read: Callable[[str | None], Awaitable[Page[Item]]]) -> list[Item]:
+    """Read a list to its end."""
+    page = await read(None)
+    found = list(page.items)
+    while page.next is not None:
+        page = await read(page.next)
+        found += page.items
+    return found
 
 
 async def at_once() -> None:

@@ -1,7 +1,7 @@
 """Deleting a user: what is taken away, what stays, and what is in the way."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, LiteralString, get_args
 
@@ -24,6 +24,7 @@ from tenure.journal.model import Subject
 from tenure.journal.reconcile import Pace, drain
 from tests.sandbox.clerk.inside import Room, a_room
 
+from . import workos_scene
 from .builders import Registry, a_membership, a_user, rows
 
 APP: LiteralString = """
@@ -343,6 +344,23 @@ async def test_a_provider_that_is_away_leaves_everything_as_it_is(
 
     (row,) = await rows(desk.db, "SELECT * FROM tenure.users WHERE id = %s", user_id)
     assert (row["deleted_at"], row["email"]) == (None, "ada@example.com")
+
+
+async def test_workos_is_told_first_too(desk: Desk) -> None:
+    clock = desk.registry.clock
+    assert isinstance(clock, StoppedClock)
+    async with workos_scene.a_scene(clock) as scene:
+        name = await scene.a_user()
+        registry = replace(desk.registry, provider="workos")
+        await registry.put_user(a_user(id=name))
+        (row,) = await rows(
+            desk.db, "SELECT user_id FROM tenure.identities WHERE external_id = %s", name
+        )
+
+        await desk.leave(workos=scene.directory).leave(UserId(row["user_id"]), actor="test")
+
+        assert await scene.directory.user(name) is None
+        await scene.directory.delete_user(name)  # who is not there any more is fine
 
 
 async def test_without_a_key_somebody_is_told_to_delete_her_there(desk: Desk) -> None:

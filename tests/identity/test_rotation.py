@@ -100,11 +100,9 @@ def test_a_usable_token_is_of_a_session_that_lives(session: Session) -> None:
         assert session.expires_at > NOW
 
 
-@given(codes, st.booleans(), spans)
+@given(code=codes, switching=st.booleans(), since=spans)
 def test_only_three_words_of_the_provider_end_a_session(
-    code: str,
-    switching: bool,
-    since: timedelta,
+    *, code: str, switching: bool, since: timedelta
 ) -> None:
     """M8: and none of them while it only refuses another organization."""
     why = verdict(Denied(code=code, message=""), switching=switching, in_doubt_for=since)

@@ -1,4 +1,4 @@
-"""A `sub` of Clerk's or WorkOS's is no uuid: what Supabase's functions choke on, ours never call."""
+"""A `sub` of Clerk or WorkOS is no uuid: what Supabase's functions choke on, ours never call."""
 
 import json
 from collections.abc import Iterator

@@ -12,9 +12,10 @@ from tenure.schema import changes
 ROOT = Path(__file__).parents[2]
 LOOK = """
 import json
-from tenure.schema import changes, check
+from tenure.schema import changes, check, supabase
 digests = [change.digest for change in changes.load()]
-print(json.dumps([changes.__file__, digests, len(check._catalog("objects"))]))
+lengths = [len(check._catalog("objects")), len(supabase.script())]
+print(json.dumps([changes.__file__, digests, lengths]))
 """
 
 
@@ -35,7 +36,7 @@ def test_an_installed_tenure_finds_its_changes_and_catalog_queries(tmp_path: Pat
         capture_output=True,
         text=True,
     )
-    found, digests, length = json.loads(looked.stdout)
+    found, digests, lengths = json.loads(looked.stdout)
     assert Path(found).is_relative_to(unpacked)
     assert digests == [change.digest for change in changes.load()]
-    assert length > 0
+    assert all(lengths)

@@ -31,7 +31,7 @@ from tenure.identity.references import (
     effects,
     list_keys,
 )
-from tenure.identity.wish import ADMINS
+from tenure.identity.rules import ADMINS
 from tenure.journal import news
 
 STAYS, DELETED, EMPTIED = "stays, as the row of the user does", "deleted", "emptied"

@@ -22,7 +22,10 @@ async def put_user(act: Act, seen: SeenUser) -> Decision:
     if await is_buried(act, "user", seen.id):
         return decided(Fate.BURIED, user_id=known.id if known else None)
     fate = rules.judge_person(
-        known.version if known else None, seen.version, is_known=known is not None
+        known.version if known else None,
+        seen.version,
+        is_known=known is not None,
+        stays=not act.asked and known is not None and _face(known) > _face(seen),
     )
     if known is None:
         user_id = UserId(act.ids.uuid())
@@ -58,8 +61,9 @@ async def put_organization(act: Act, seen: SeenOrganization) -> Decision:
     known = (await store.list_organizations(act.tx, act.provider, [seen.id])).get(seen.id)
     if await is_buried(act, "org", seen.id):
         return decided(Fate.BURIED, org_id=known.id if known else None)
+    stays = not act.asked and known is not None and _names(known) > _names(seen)
     fate = rules.judge_person(
-        known.version if known else None, seen.version, is_known=known is not None
+        known.version if known else None, seen.version, is_known=known is not None, stays=stays
     )
     if known is None:
         return decided(fate, org_id=await found_organization(act, seen))
@@ -136,6 +140,15 @@ async def end_session(act: Act, seen: SeenSession) -> Decision:
             act.tx, "identity.changed", user_id=user_id, payload={"what": ["session"]}
         )
     return decided("session_ended", verdict="applied" if fresh else "unchanged", user_id=user_id)
+
+
+def _face(who: KnownUser | SeenUser) -> tuple[bool, str, str]:
+    """Order what is told of one moment: whoever is blocked stays so."""
+    return who.blocked, who.email or "", who.name or ""
+
+
+def _names(org: KnownOrganization | SeenOrganization) -> tuple[str, str]:
+    return org.name, org.slug or ""
 
 
 def _over(grave: rules.Grave) -> str:

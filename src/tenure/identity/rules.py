@@ -10,6 +10,7 @@ from tenure.identity.model import Membership, SeenMembership, Status
 STALE = timedelta(minutes=1)  # for so long a provider's answer may lag behind its own deletions
 
 
+ADMINS = ("admin", "owner")
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(minutes=5)  # until a strange answer is checked
 
 
@@ -24,6 +25,7 @@ class Fate(StrEnum):
     SAME = "unchanged"
     BURIED = "deleted_for_good"
     OLDER = "older_than_known"
+    TIED = "as_old_as_known"  # told of the same moment, and less likely than what we have
     OLD_GENERATION = "older_generation"
     BEFORE_REMOVAL = "older_than_removal"
 
@@ -75,7 +77,7 @@ def judge_membership(
     if row is None:
         return Fate.BEFORE_REMOVAL if before_removal else Fate.JOINED
     if (row.provider, row.external_id) == (provider, seen.id):
-        return _judge_same(row, seen)
+        return _judge_same(row, seen, asked=asked)
     if row.joined_at is not None and seen.created_at < row.joined_at:
         return Fate.OLD_GENERATION
     if row.removed_at is not None and before_removal:
@@ -84,13 +86,21 @@ def judge_membership(
     return Fate.CONFIRMED if is_first else Fate.REJOINED
 
 
-def _judge_same(row: Membership, seen: SeenMembership) -> Fate:
+def _judge_same(row: Membership, seen: SeenMembership, *, asked: bool) -> Fate:
     if row.removed_at is not None:
         return Fate.FOUND_AGAIN
     if row.version is not None and seen.version < row.version:
         return Fate.OLDER
+    if not asked and row.version == seen.version and _power(row) < _power(seen):
+        return Fate.TIED
     is_same = (row.role, row.status, row.version) == (seen.role, seen.status, seen.version)
     return Fate.SAME if is_same and not _is_fulfilled(row, seen) else Fate.CHANGED
+
+
+def _power(member: Membership | SeenMembership) -> tuple[bool, bool, str, str]:
+    """Order what is told of one moment, whatever order it comes in: who may do less comes first."""
+    is_active = member.status is Status.ACTIVE
+    return is_active, member.role in ADMINS, member.role, member.status
 
 
 def _is_fulfilled(row: Membership, seen: SeenMembership) -> bool:
@@ -148,11 +158,13 @@ def judge_person(
     version: datetime | None,
     *,
     is_known: bool,
+    stays: bool = False,
 ) -> Fate:
     """Say what becomes of a user or an organization that is not buried.
 
     `known`, `version`: the provider's updated_at of our row and of what was seen; None where only
     its name was ever seen, which tells nothing new of somebody we know.
+    `stays`: of two events of one moment, our row shows the one that must win in every order.
     """
     if not is_known:
         return Fate.JOINED
@@ -160,7 +172,7 @@ def judge_person(
         return Fate.SAME
     if known is not None and version < known:
         return Fate.OLDER
-    return Fate.CHANGED
+    return Fate.TIED if stays and version == known else Fate.CHANGED
 
 
 def asks_again(wait: timedelta) -> timedelta:

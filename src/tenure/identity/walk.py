@@ -142,12 +142,20 @@ class Walker:
             return await walk_store.compare_members(tx, provider, joined) if joined else []
 
     async def _missing(self, place: Place) -> list[Difference]:
-        provider, before = self.directory.provider, place.began_at
+        provider = self.directory.provider
         async with self.db.statement() as tx:
-            if place.phase == "memberships":
-                return await walk_store.missing_members(tx, provider, place.run, before=before)
-            kind = "user" if place.phase == "users" else "org"
-            return await walk_store.missing_people(tx, provider, place.run, kind, before=before)
+            found = await self._not_met(tx, place)
+            now = None if self.only_look else await walk_store.get_place(tx, provider)
+        if now is not None and (now.run, now.phase) != (place.run, place.phase):
+            return []  # another process has ended the walk, and forgotten whom it had met
+        return found
+
+    async def _not_met(self, tx: Tx, place: Place) -> list[Difference]:
+        provider, before = self.directory.provider, place.began_at
+        if place.phase == "memberships":
+            return await walk_store.missing_members(tx, provider, place.run, before=before)
+        kind = "user" if place.phase == "users" else "org"
+        return await walk_store.missing_people(tx, provider, place.run, kind, before=before)
 
     async def _treat(self, items: Sequence[Item], found: Sequence[Difference]) -> None:
         """Write who is unknown here; mark the others, so that they are asked for by name."""

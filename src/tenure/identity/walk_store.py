@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from tenure.base.db import Tx
@@ -15,6 +16,7 @@ from tenure.journal.model import Subject
 
 Phase = Literal["users", "organizations", "memberships", "ended"]
 PersonKind = Literal["user", "org"]
+WISHED = "wish_not_carried_out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ async def compare_members(
     """Hold a page of memberships, of any organizations, against our rows."""
     cur = await tx.execute(
         """
-        SELECT t.place, m.external_id, m.version, m.role, m.status, m.removed_at,
+        SELECT t.place, m.id, m.external_id, m.version, m.role, m.status, m.removed_at,
                m.wish IS NOT NULL OR m.wish_role IS NOT NULL AS wished
           FROM unnest(%(orgs)s::text[], %(users)s::text[]) WITH ORDINALITY AS t (org, person, place)
           JOIN tenure.identities o ON o.provider = %(provider)s AND o.external_id = t.org
@@ -168,27 +170,37 @@ async def compare_members(
     found: list[Difference] = []
     for place, item in enumerate(items, 1):
         row = rows.get(place)
-        theirs = f"{item.id} {item.status.value} {item.role}"
-        if row is None:
-            reason, ours = "unknown_here", "nothing"
-        else:
-            status = "removed" if row["removed_at"] else row["status"]
-            ours = f"{row['external_id']} {status} {row['role']}"
-            if row["removed_at"]:
-                reason = "deleted_here"
-            elif row["external_id"] is None:
-                reason = "never_seen"
-            elif row["wished"]:
-                reason = "wish_not_carried_out"
-            elif ours == theirs:
-                continue
-            elif item.version < row["version"]:
-                continue  # the page is older than what we know
-            else:
-                reason = "other_generation" if row["external_id"] != item.id else "changed"
+        ours, theirs = _ours(row), f"{item.id} {item.status.value} {item.role}"
+        reason = _member_differs(row, item) if ours != theirs or (row and row["wished"]) else None
+        if reason is None:
+            continue
         subject = subject_of(provider, "membership", pair_of(item.org.id, item.user.id))
+        if row is not None and reason == WISHED:
+            subject = Subject(f"{provider}.wish", str(row["id"]))  # it is carried there once more
         found.append(Difference(subject=subject, reason=reason, ours=ours, theirs=theirs))
     return found
+
+
+def _ours(row: DictRow | None) -> str:
+    if row is None:
+        return "nothing"
+    status = "removed" if row["removed_at"] else row["status"]
+    return f"{row['external_id']} {status} {row['role']}"
+
+
+def _member_differs(row: DictRow | None, item: SeenMembership) -> str | None:
+    """Say how a row differs from what is shown; None where the page is older than the row."""
+    if row is None:
+        return "unknown_here"
+    if row["removed_at"]:
+        return "deleted_here"
+    if row["external_id"] is None:
+        return "never_seen"
+    if row["wished"]:
+        return WISHED
+    if item.version < row["version"]:
+        return None
+    return "other_generation" if row["external_id"] != item.id else "changed"
 
 
 async def missing_people(

@@ -15,9 +15,9 @@ from tenure.identity.errors import (
 )
 from tenure.identity.model import Membership, OrgId, Seats, Status, UserId
 from tenure.identity.roster import Change
+from tenure.identity.rules import ADMINS
 from tenure.identity.seats import refuse_full
 
-ADMINS = ("admin", "owner")
 NO_INACTIVE = frozenset({"clerk"})  # providers without inactive members
 
 

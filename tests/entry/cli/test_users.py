@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.entry.cli.conftest import Run
 from tests.entry.cli.identity_scene import Scene, a_scene
@@ -120,3 +122,51 @@ def test_nobody_is_said(scene: Scene) -> None:
     said = scene.tenure("users", "delete", "nobody@example.com", "--dry-run")
 
     assert (said.status, "identity.unknown_user" in said.err) == (2, True)
+
+
+@pytest.fixture
+def login(admin: str, url: str) -> Iterator[str]:
+    """The address of a role that is what production grants, and no more."""
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute("DROP ROLE IF EXISTS tenure_test_users")
+        conn.execute(
+            "CREATE ROLE tenure_test_users LOGIN PASSWORD 'users' IN ROLE tenure_app, tenure_worker"
+        )
+    yield make_conninfo(url, user="tenure_test_users", password="users")
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute("DROP ROLE tenure_test_users")
+
+
+def test_the_service_s_own_login_is_enough(scene: Scene, ada: str, login: str) -> None:
+    """S9: least privilege: nothing here needs the owner or a superuser."""
+    own = {"DATABASE_URL": login}
+    org = scene.sql("SELECT external_id FROM tenure.identities WHERE org_id IS NOT NULL")
+
+    for args in (
+        ("sync", "backfill"),
+        ("sync", "drift", "identity", "--repair"),
+        ("sync", "explain", ada),
+        ("seats", "explain", org[0]["external_id"]),
+        ("seats", "limit", org[0]["external_id"], "5"),
+        ("users", "lint"),
+        ("users", "delete", ada, "--yes"),
+    ):
+        said = scene.tenure(*args, **own)
+        assert said.status == 0, (args, said.out, said.err)
+    assert "seen" in scene.tenure("sync", "explain", ada, **own).out
+
+
+def test_rows_that_this_role_may_not_count_are_in_the_way_of_a_cascade(
+    scene: Scene, ada: str, login: str
+) -> None:
+    """A dry run that counts less than there is would lie."""
+    scene.sql(APP)
+    scene.sql("INSERT INTO app.notes SELECT 1, id FROM tenure.users")
+    more = {"DATABASE_URL": login, "TENURE_USER_DELETION": "cascade"}
+
+    said = scene.tenure("users", "delete", ada, "--yes", **more)
+
+    assert said.status == 1
+    assert (
+        "app.notes(owner) → tenure.users ON DELETE CASCADE: ? rows: cannot be counted" in said.out
+    )

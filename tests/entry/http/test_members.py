@@ -401,7 +401,7 @@ async def at_workos(office: Office, *names: str) -> list[str]:
 
 
 async def test_deactivating_and_reactivating_hold_at_once(workos_house: House) -> None:
-    """M6: membership lifecycle with WorkOS activate and deactivate: the seat goes and comes back."""
+    """M6: lifecycle with WorkOS activate and deactivate: the seat goes and comes back."""
     office = Office(workos_house)
     (grace,) = await at_workos(office, "grace")
 

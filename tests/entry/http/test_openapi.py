@@ -62,6 +62,8 @@ def test_what_is_asked_for_has_examples() -> None:
         ("CheckoutIn", "success_url"),
         ("CustomerIn", "email"),
         ("LineIn", "price"),
+        ("InviteIn", "email"),
+        ("RoleIn", "role"),
     ):
         assert schemas[name]["properties"][field].get("examples"), (name, field)
 

@@ -1,4 +1,4 @@
-"""The check of `tenure doctor` for Supabase Auth: do we hear of its users, may we read them?"""
+"""The check of `tenure doctor` that says whether we hear of the users of Supabase Auth."""
 
 import psycopg
 from psycopg.rows import DictRow

@@ -19,7 +19,9 @@ REMOVED = "removed: users stay as they are, and nobody hears of changes of auth.
 
 
 @click.command()
-@click.option("--check", "act", flag_value="check", default=True, help="Say what holds.  [default]")
+@click.option(
+    "--check", "act", flag_value="check", default="check", help="Say what holds.  [default]"
+)
 @click.option("--install", "act", flag_value="install", help="Make it so; again after an upgrade.")
 @click.option("--remove", "act", flag_value="remove", help="Take it back; users stay as they are.")
 @click.option("--sql", "act", flag_value="sql", help="Print what --install runs, for a migration.")

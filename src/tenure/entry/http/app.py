@@ -14,7 +14,7 @@ from tenure.base.errors import TenureError
 from tenure.base.ids import Ids, RandomIds
 from tenure.base.log import log, named
 from tenure.base.settings import Settings
-from tenure.entry.http import answers, hot, metrics
+from tenure.entry.http import answers, hot, metrics, sessions
 from tenure.entry.http.hot import Receive, Scope, Send
 from tenure.entry.http.openapi import openapi
 from tenure.entry.http.rest import make_rest
@@ -79,8 +79,13 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncGenerator[None]:
         try:
-            async with self._open() as world, open_service(world) as service:
+            async with (
+                self._open() as world,
+                open_service(world) as service,
+                sessions.open_broker(service) as broker,
+            ):
                 self._service = app.state.service = service
+                app.state.sessions = broker
                 gc.collect()
                 gc.freeze()  # what was loaded stays: no request waits while it is gone through
                 yield

@@ -23,6 +23,13 @@ ERROR: dict[str, Any] = {
                         "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
                     },
                 },
+                "seats": {
+                    "type": "object",
+                    "description": "Where no seat is free: the figures",
+                    "properties": {
+                        name: {"type": ["integer", "null"]} for name in ("used", "limit", "invited")
+                    },
+                },
             },
         },
         "decision": {"type": "object", "description": "Why the gate is closed"},

@@ -1,5 +1,7 @@
 """Sessions that we keep: a handle for the browser or the client, fresh access tokens for it."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -149,20 +151,25 @@ async def end(
 
 
 async def broker_of(request: Request) -> Broker:
-    """Find the broker of this process, opening it with the first request.
+    """Find the broker of this process.
 
     Errors: SessionsOff.
     """
-    state = request.app.state
-    service: Service = state.service
-    broker: Broker | None = getattr(state, "sessions", None)
-    if broker is None or broker.db is not service.world.db:
-        made = make_broker(service)
-        if made is None:
-            raise SessionsOff("this installation keeps no sessions")
-        broker = state.sessions = made
-        await broker.__aenter__()  # it ends with the event loop, as the process does
+    broker: Broker | None = request.app.state.sessions
+    if broker is None:
+        raise SessionsOff("this installation keeps no sessions")
     return broker
+
+
+@asynccontextmanager
+async def open_broker(service: Service) -> AsyncGenerator[Broker | None]:
+    """Open the broker, which also finishes what dead processes left; None where it is off."""
+    broker = make_broker(service)
+    if broker is None:
+        yield None
+        return
+    async with broker:
+        yield broker
 
 
 def make_broker(service: Service) -> Broker | None:

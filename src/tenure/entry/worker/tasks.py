@@ -14,7 +14,7 @@ from tenure.billing import sweep
 from tenure.entry.worker.identity import identity_reconcilers, poll_events, walk_all
 from tenure.entry.worker.queue import CHORES
 from tenure.entry.world import World
-from tenure.identity import decisions, fulfil, graves
+from tenure.identity import decisions, fulfil, graves, session_rows
 from tenure.journal import news, relay, retain, store
 from tenure.journal.reconcile import Reconciler, drain
 
@@ -125,9 +125,12 @@ def _add_periodic(queue: App, world: World) -> None:
         dropped["decisions"] = await retain.drop_all(
             world.db, decisions.drop_old, kept=settings.decisions_kept
         )
-        dropped["sessions"] = await retain.drop_all(
+        dropped["ended_sessions"] = await retain.drop_all(
             world.db, graves.drop_ended_sessions, kept=SESSIONS_KEPT
         )
+        dropped["kept_sessions"] = await retain.drop_all(
+            world.db, session_rows.drop_ended, kept=settings.inbox_kept
+        ) + await retain.drop_all(world.db, session_rows.drop_unused, kept=SESSIONS_KEPT)
         log.info("worker.retained", **dropped)
 
 
