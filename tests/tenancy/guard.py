@@ -10,12 +10,25 @@ TENANT_TABLES = """
     SELECT c.relname AS name, c.relrowsecurity AS guarded, c.relkind::text AS kind,
            'security_invoker=true' = ANY (coalesce(c.reloptions, '{}')) AS asks_as_caller,
            array_agg(a.attname::text ORDER BY a.attname)
-               FILTER (WHERE a.attname IN ('org_id', 'user_id')) AS owners
+               FILTER (WHERE a.attname IN ('org_id', 'user_id')
+                         AND a.atttypid = 'uuid'::regtype) AS owners
       FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
      WHERE c.relnamespace = 'tenure'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
      GROUP BY c.oid
     HAVING c.relname IN ('organizations', 'users')
-        OR bool_or(a.attname IN ('org_id', 'user_id')) AND NOT bool_and(a.attisdropped)
+        OR bool_or(a.attname IN ('org_id', 'user_id') AND a.atttypid = 'uuid'::regtype)
+     ORDER BY 1
+    """
+# A provider's id is no owner that row-level security could ask for: nobody scoped may come near.
+OPEN_BY_FOREIGN_ID = """
+    SELECT DISTINCT c.relname AS name
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+     CROSS JOIN pg_roles r
+     WHERE c.relnamespace = 'tenure'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+       AND a.attname IN ('org_id', 'user_id') AND a.atttypid <> 'uuid'::regtype
+       AND NOT a.attisdropped AND r.rolname IN ('tenure_app', 'tenure_reader')
+       AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+            OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE'))
      ORDER BY 1
     """
 OPEN_TO_ALL = """
@@ -60,6 +73,10 @@ def unguarded(conn: Conn) -> list[str]:
         f"{row['name']} is not guarded"
         for row in conn.execute(TENANT_TABLES)
         if not (row["asks_as_caller"] if row["kind"] == "v" else row["guarded"])
+    ]
+    tables += [
+        f"{row['name']} is open, and row-level security cannot guard it"
+        for row in conn.execute(OPEN_BY_FOREIGN_ID)
     ]
     open_to_all = [f"PUBLIC has {row['what']}" for row in conn.execute(OPEN_TO_ALL)]
     as_owner = [f"runs as its owner: {row['what']}" for row in conn.execute(RUNS_AS_OWNER)]

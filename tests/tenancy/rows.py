@@ -21,6 +21,15 @@ SEED = """
     INSERT INTO tenure.memberships (id, org_id, user_id, role, status, created_at, updated_at)
     VALUES (gen_random_uuid(), %(org)s, %(user)s, 'admin', 'active', now(), now());
 
+    INSERT INTO tenure.membership_history (org_id, user_id, membership_id, generation, status_to,
+                                           role_to, seat_to, cause, at)
+    SELECT org_id, user_id, id, 1, 'active', 'admin', false, 'token', now()
+      FROM tenure.memberships WHERE org_id = %(org)s;
+
+    INSERT INTO tenure.decisions (subject_kind, subject_id, verdict, reason, org_id, user_id, at)
+    VALUES ('clerk.membership', 'org_' || %(n)s || '/user_' || %(n)s, 'applied', 'joined', %(org)s,
+            %(user)s, now());
+
     INSERT INTO tenure.audit_log (org_id, user_id, at, actor, action, subject)
     VALUES (%(org)s, %(user)s, now(), 'test', 'seeded', 'x'),
            (NULL, %(user)s, now(), 'test', 'seeded', 'x');

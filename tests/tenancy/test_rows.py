@@ -18,11 +18,11 @@ from .rows import ADA, BOB, A, B, seed
 ROLES = ["tenure_app", "tenure_reader"]
 SCOPES = {"organization": (A, ADA), "organization alone": (A, None), "user alone": (None, ADA)}
 TABLES = [  # the catalog has the last word: see the first test
-    *("audit_log", "customer_intents", "entitlements", "identities", "memberships", "news"),
-    *("organizations", "payment_methods", "stripe_customers", "subscription_items"),
-    *("subscriptions", "users"),
+    *("audit_log", "customer_intents", "decisions", "entitlements", "identities"),
+    *("membership_history", "memberships", "news", "organizations", "payment_methods", "seats"),
+    *("stripe_customers", "subscription_items", "subscriptions", "users"),
 ]
-HIDDEN = {("tenure_reader", "news")}  # nothing to see there at all
+HIDDEN = {("tenure_reader", "news"), ("tenure_app", "decisions")}  # nothing to see there at all
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,14 @@ def test_nothing_is_unguarded(conn: Conn) -> None:
         ("CREATE TABLE tenure.leaky (user_id uuid)", "leaky is not guarded"),
         ("ALTER TABLE tenure.users DISABLE ROW LEVEL SECURITY", "users is not guarded"),
         ("CREATE VIEW tenure.leaky AS TABLE tenure.memberships", "leaky is not guarded"),
+        (
+            "GRANT SELECT ON tenure.revoked_sessions TO tenure_app",
+            "revoked_sessions is open, and row-level security cannot guard it",
+        ),
+        (
+            "GRANT UPDATE (user_id) ON tenure.revoked_sessions TO tenure_reader",
+            "revoked_sessions is open, and row-level security cannot guard it",
+        ),
         (
             "CREATE MATERIALIZED VIEW tenure.leaky AS TABLE tenure.memberships",
             "leaky is not guarded",
@@ -326,6 +334,49 @@ def test_a_request_marks_subjects_and_no_more(conn: Conn, role: str, column: str
         {"role": role, "column": column},
     )
     assert may.fetchone() == {"change": False, "read": False}
+
+
+@pytest.mark.parametrize(
+    "table", ["tombstones", "revoked_sessions", "event_cursors", "walks", "walk_seen", "sessions"]
+)
+@EVERY_ROLE
+def test_what_is_known_of_providers_is_the_workers_alone(conn: Conn, role: str, table: str) -> None:
+    """A10: tables without an owner are closed to every scoped role."""
+    asked = conn.execute(
+        """
+        SELECT has_table_privilege(%(role)s, %(table)s,
+                                   'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+            OR has_any_column_privilege(%(role)s, %(table)s, 'SELECT, INSERT, UPDATE, REFERENCES')
+            AS may
+        """,
+        {"role": role, "table": f"tenure.{table}"},
+    )
+    assert asked.fetchone() == {"may": False}
+
+
+@pytest.mark.parametrize("column", ["bought", "fixed", "org_id"])
+def test_a_request_counts_seats_and_sets_no_limit(conn: Conn, column: str) -> None:
+    """A10, M6: what was bought, and what was set by hand, no scoped role can write."""
+    asked = conn.execute(
+        "SELECT has_column_privilege('tenure_app', 'tenure.seats', %s, 'UPDATE') AS may", (column,)
+    )
+    assert asked.fetchone() == {"may": False}
+
+
+@pytest.mark.parametrize("role", [*ROLES, "tenure_worker", "tenure_owner"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        "UPDATE tenure.membership_history SET cause = 'other'",
+        "DELETE FROM tenure.membership_history",
+        "TRUNCATE tenure.membership_history",
+    ],
+)
+def test_the_history_of_memberships_is_append_only(conn: Conn, role: str, act: str) -> None:
+    """A10, M7: for every role, its owner among them."""
+    enter(conn, role, A, ADA)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute(act)  # type: ignore[arg-type]
 
 
 def test_a_request_sees_the_head_of_its_own_chains_only(conn: Conn) -> None:

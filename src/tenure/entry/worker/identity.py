@@ -1,6 +1,8 @@
 """What the worker does about identity: one reconciler for each kind of thing at each provider."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tenure.base.budget import BudgetSpent
@@ -18,6 +20,7 @@ from tenure.identity.workos import WorkosDirectory
 from tenure.journal.reconcile import Reconciler
 
 KINDS: tuple[Kind, ...] = ("user", "org", "membership", "session")
+NO_LIMIT = sys.maxsize
 USERS_ONLY = frozenset({"supabase"})  # providers that know of no organizations
 
 
@@ -29,6 +32,13 @@ def policy_of(world: World) -> Policy:
         deletion=settings.user_deletion,
         absence_limit=settings.absence_limit,
     )
+
+
+def _policy(world: World, provider: str) -> Policy:
+    """Read the company's decisions for one provider."""
+    if provider in USERS_ONLY:  # our own database: it cannot be the wrong one, nor lag
+        return replace(policy_of(world), absence_limit=NO_LIMIT)
+    return policy_of(world)
 
 
 def identity_reconcilers(world: World) -> Sequence[Reconciler[Any]]:
@@ -45,7 +55,7 @@ def identity_reconcilers(world: World) -> Sequence[Reconciler[Any]]:
             db=world.db,
             clock=world.clock,
             ids=world.ids,
-            policy=policy_of(world),
+            policy=_policy(world, name),
             instance=instances.get(name),
         )
         for name, reader in world.readers.items()
