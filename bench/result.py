@@ -70,7 +70,7 @@ def machine() -> str:
 
 def _row(result: Result) -> tuple[str, ...]:
     low_high = f"{_short(result.spread[0])} … {_short(result.spread[1])}" if result.spread else ""
-    baseline = f"{_short(result.baseline)} ({result.against})" if result.baseline else ""
+    baseline = f"{_short(result.baseline)} ({result.against})" if result.against else ""
     ratio = f"{result.ratio:.2f}" if result.ratio else ""
     value = f"{_short(result.value)} {result.unit}"
     return (result.name, value, low_high, result.target, baseline, ratio)

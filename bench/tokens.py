@@ -41,12 +41,12 @@ class Authority:
 
     @property
     def pem(self) -> str:
-        """The same, as a dashboard shows it."""
+        """Write the same, as a dashboard shows it."""
         kind = serialization.PublicFormat.SubjectPublicKeyInfo
         return self.public.public_bytes(serialization.Encoding.PEM, kind).decode()
 
     def jwks(self) -> str:
-        """The same, as it is published."""
+        """Write the same, as it is published."""
         algorithm = jwt.get_algorithm_by_name(self.algorithm)
         key = algorithm.to_jwk(self.public, as_dict=True)  # type: ignore[call-arg]
         return json.dumps({"keys": [key | {"kid": KID, "use": "sig", "alg": self.algorithm}]})

@@ -1,12 +1,8 @@
 """Everything running on this machine, with a hand on each part: for the benchmarks."""
 
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +10,15 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from bench.result import ROOT
+from bench.serving import serving, until
 from tenure.base.ids import RandomIds
 from tenure.entry.local import child
 from tenure.entry.local.home import open_home
 from tenure.entry.local.machine import Machine, Plan, environment, running
 from tenure.entry.local.ports import any_free
 from tenure.entry.local.stop import Stop
-from tenure.sandbox.postgres import free_port
+from tenure.entry.local.who import KNOWN
 
-WITHIN = 20.0  # seconds
 LIVE = "80"  # calls a second, as a live account may make; more would measure the sandbox
 
 
@@ -79,52 +74,35 @@ class Town:
     @contextmanager
     def serving(self, target: str) -> Generator[str]:
         """Serve another application by the same server, in one process: the baseline."""
-        port = free_port()
-        env = environment(self.plan, os.environ) | {"PYTHONPATH": str(ROOT)}
-        server = subprocess.Popen(  # noqa: S603 (our own arguments)
-            [
-                *(sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools"),
-                *("--no-access-log", "--no-server-header", "--no-date-header", "--lifespan", "on"),
-                *("--port", str(port), "--log-level", "error"),
-                target,
-            ],
-            env=env,
-            start_new_session=True,
-        )
-        try:
-            until(lambda: _listens(port))
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(WITHIN)
+        with serving(target, environment(self.plan, os.environ)) as url:
+            yield url
+
+    @contextmanager
+    def identity(self) -> Generator[httpx.Client]:
+        """Ask, and control, the pretended provider of identities."""
+        key = self.plan.who.key(self.plan.secrets)
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx.Client(
+            base_url=self.plan.site.url, headers=headers, timeout=60, trust_env=False
+        ) as http:
+            yield http
 
 
 @contextmanager
-def open_town() -> Generator[Town]:
+def open_town(who: str = "clerk") -> Generator[Town]:
     """Run everything in a directory that is gone afterwards; the database is durable."""
     with (
         tempfile.TemporaryDirectory(prefix="tenure-bench-") as folder,
         open_home(Path(folder)) as home,
     ):
-        plan = Plan(home=home, ports=any_free(), secrets=home.secrets(RandomIds()), durable=True)
+        plan = Plan(
+            home=home,
+            ports=any_free(),
+            secrets=home.secrets(RandomIds()),
+            who=KNOWN[who],
+            durable=True,
+        )
         with running(plan, Stop()) as machine:
             if machine.postgres is None:
                 raise AssertionError("the machine runs without its database")
             yield Town(machine=machine, admin=machine.postgres.url)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    ends = time.monotonic() + WITHIN
-    while not holds():
-        if time.monotonic() > ends:
-            raise TimeoutError(f"not within {WITHIN:.0f} s")
-        time.sleep(0.02)
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

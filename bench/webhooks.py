@@ -8,7 +8,8 @@ from itertools import product
 
 from bench import baseline, load
 from bench.result import Result, middle, spread
-from bench.town import Town, until
+from bench.serving import until
+from bench.town import Town
 
 PATH = "/webhooks/stripe"
 EVENTS, ROUNDS, BURST = 6_000, 3, 300

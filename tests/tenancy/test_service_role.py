@@ -13,10 +13,14 @@ from tenure.base.clock import StoppedClock
 from tenure.base.db import Db, Scope, open_pool
 from tenure.base.ids import RandomIds
 from tenure.base.lease import Leases
+from tenure.identity import decisions, graves
 from tenure.identity.arrive import arrive
+from tenure.identity.errors import LastAdmin
+from tenure.identity.seats import SeatDesk
 from tenure.journal import audit, news, reconcile, relay, store
 from tenure.journal.inbox import Inbox
 from tenure.journal.retain import retain
+from tests.identity.mirror import a_clerk
 from tests.identity.test_arrive import a_principal
 from tests.journal.builders import Looker, a_knock, a_pace, a_subject, rows
 from tests.journal.test_audit import an_entry
@@ -73,6 +77,32 @@ async def test_the_service_role_can_do_all_that_the_service_does(
     assert scope.role == "admin"
     seen = await rows(service, "SELECT count(*) AS n FROM tenure.memberships")
     assert seen == [{"n": 1}]
+
+
+async def test_the_service_role_can_keep_users_organizations_and_members(service: Db) -> None:
+    """A10, M8: looks, events, walks, wishes, seats: all of it without a superuser."""
+    async with a_clerk(service) as clerk:
+        pairs = [await clerk.a_member(name, role="admin") for name in ("ada", "bob")]
+        await clerk.follow()
+        await clerk.room.ask("DELETE", f"/v1/users/{pairs[0].partition('/')[2]}")
+        session = (await clerk.room.post("/v1/sessions", user_id=pairs[1].partition("/")[2]))["id"]
+        await clerk.room.post(f"/v1/sessions/{session}/revoke")
+        await clerk.follow()
+        clerk.tick()
+        await clerk.walk()
+        (member,) = await rows(
+            service, "SELECT org_id, user_id FROM tenure.memberships WHERE removed_at IS NULL"
+        )
+        desk = SeatDesk(db=service, clock=clerk.clock, ids=clerk.ids)
+        await desk.fix(member["org_id"], 0, actor="ops:x")
+        scope = Scope(org_id=member["org_id"], user_id=None)
+        with pytest.raises(LastAdmin):
+            await clerk.wishes.remove(scope, member["user_id"], actor="ops:x")
+        await clerk.work()
+        await clerk.check()
+        async with service.statement() as tx:
+            await decisions.drop_old(tx, kept=timedelta(days=1), limit=10)
+            await graves.drop_ended_sessions(tx, kept=timedelta(days=1), limit=10)
 
 
 async def test_a_scoped_request_may_write_its_audit_line_and_its_news(service: Db) -> None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
+from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -15,12 +16,17 @@ EMPTY = (
     *("walks", "event_cursors", "revoked_sessions", "inbox", "subjects", "sweeps", "news"),
     *("audit_log", "audit_heads", "identities", "users", "organizations"),
 )
+DELETE = sql.SQL(";").join(
+    [
+        *(sql.SQL("DELETE FROM {}").format(sql.Identifier("tenure", name)) for name in EMPTY),
+        sql.SQL("DELETE FROM procrastinate.procrastinate_jobs"),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
     db: Db
-    clean: LiteralString
 
     async def rows(self, query: LiteralString, *values: Any) -> list[dict[str, Any]]:
         async with self.db.statement() as tx:
@@ -30,7 +36,7 @@ class Desk:
         """Forget the life before: without triggers, for which nothing may be deleted."""
         async with self.db.transaction() as tx:
             await tx.execute("SET LOCAL session_replication_role = replica")
-            await tx.execute(self.clean)
+            await tx.execute(DELETE)
 
 
 @asynccontextmanager
@@ -45,9 +51,4 @@ async def a_desk(url: str) -> AsyncIterator[Desk]:
         connection_class=Tx,
     )
     async with pool:
-        yield Desk(db=Db(pool), clean=CLEAN)
-
-
-CLEAN: LiteralString = ";".join(
-    [*(f"DELETE FROM tenure.{name}" for name in EMPTY), "DELETE FROM procrastinate.procrastinate_jobs"]
-)  # fmt: skip
+        yield Desk(db=Db(pool))

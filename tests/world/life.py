@@ -216,11 +216,15 @@ class Life:
             more.append(self.wish)
         if self.hands:
             more.append(self.write_held)
-        await asyncio.gather(
+        met = await asyncio.gather(
             *(reconcile(self.db, one, claim, PACE, self.ids) for one, claim in claims),
             *(step() for step in more),
+            return_exceptions=True,
         )
-        return named(claims)
+        for problem in met:
+            if isinstance(problem, BaseException):
+                raise problem
+        return f"{named(claims)}, {[step.__name__ for step in more]}"  # type: ignore[attr-defined]
 
     async def cut_off(self) -> str | None:
         """Kill a worker wherever it is."""

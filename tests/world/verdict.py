@@ -1,4 +1,4 @@
-"""Whether rows, history and seats of one life are as the provider is; every difference, in words."""
+"""Whether rows, history and seats of one life are as the provider is; else why not, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def ties(provider: Provider) -> set[str]:
 
 
 def rejoined_at_once(provider: Provider) -> set[str]:
-    """Find the pairs that ended and began again in one millisecond: nothing tells in which order."""
+    """Find the pairs that ended and began again in one moment: nothing tells in which order."""
     moments: dict[tuple[str, object], set[str]] = {}
     for knock in provider.knocks():
         one = provider.reader.told(knock.event_id, knock.kind, knock.body)
@@ -152,23 +152,22 @@ def check_history(
 
 
 def _wrong_step(before: Row | None, after: Row, *, lied: bool) -> Iterator[str]:
-    is_new = before is None or before["generation"] != after["generation"]
+    goes_on = before is not None and before["generation"] == after["generation"]
     for name in ("status", "role", "seat"):
-        expected = None if before is None or is_new else before[f"{name}_to"]
+        expected = before[f"{name}_to"] if before and goes_on else None
         if after[f"{name}_from"] != expected:
             yield f"the {name} was {expected}"
-    if before is None:
-        if after["generation"] != 1:
-            yield "it does not begin with the first generation"
-        return
-    if is_new and after["generation"] != before["generation"] + 1:
+    if after["generation"] != (before["generation"] if before else 0) + (not goes_on):
         yield "a generation is missing"
-    if is_new and before["status_to"] != "removed":
-        yield "a generation has no end"
-    if not is_new and before["external_id"] not in {None, after["external_id"]}:
-        yield "a generation changed its id"
-    if not is_new and before["status_to"] == "removed" and not lied:
+    if before is None:
+        return
+    was_over = before["status_to"] == "removed"
+    if goes_on and was_over and not lied:
         yield "it was not over, and nobody lied to us"
+    if goes_on and before["external_id"] not in {None, after["external_id"]}:
+        yield "a generation changed its id"
+    if not goes_on and not was_over:
+        yield "a generation has no end"
 
 
 def check_seats(seats: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:

@@ -7,7 +7,7 @@ DROP INDEX tenure.inbox_subject;
 DROP TABLE tenure.walk_seen, tenure.walks, tenure.event_cursors, tenure.revoked_sessions,
            tenure.decisions, tenure.tombstones, tenure.seats, tenure.membership_history;
 DROP FUNCTION tenure.history_refuse, tenure.seats_begin;
-DROP INDEX tenure.memberships_waiting, tenure.memberships_external;
+DROP INDEX tenure.memberships_listed, tenure.memberships_waiting, tenure.memberships_external;
 ALTER TABLE tenure.memberships
     ALTER COLUMN holds_seat SET DEFAULT true,
     DROP CONSTRAINT wish_is_dated, DROP CONSTRAINT known_wish, DROP CONSTRAINT seat_while_here,

@@ -43,6 +43,7 @@ CREATE UNIQUE INDEX memberships_external ON tenure.memberships (provider, extern
     WHERE external_id IS NOT NULL;
 CREATE INDEX memberships_waiting ON tenure.memberships (org_id, created_at)
     WHERE NOT holds_seat AND status IN ('pending', 'active');
+CREATE INDEX memberships_listed ON tenure.memberships (org_id, created_at, id);
 COMMENT ON COLUMN tenure.memberships.external_id IS 'The provider''s id of this generation; null while only a token told of it';
 COMMENT ON COLUMN tenure.memberships.generation IS 'Raised whenever the person joins again';
 COMMENT ON COLUMN tenure.memberships.version IS 'The provider''s updated_at that this row shows';
@@ -190,6 +191,7 @@ CREATE TABLE tenure.walk_seen (
     run         uuid NOT NULL,
     kind        text NOT NULL CHECK (kind IN ('user', 'org', 'membership')),
     external_id text NOT NULL,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (provider, run, kind, external_id)
 );
 COMMENT ON TABLE tenure.walk_seen IS 'Whom the walk under way has met: whoever is missing at its end is asked for';

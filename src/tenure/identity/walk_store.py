@@ -51,8 +51,16 @@ async def get_place(tx: Tx, provider: str) -> Place | None:
 
 
 async def begin(tx: Tx, provider: str, place: Place) -> None:
-    """Begin a walk anew; what an older one has met is forgotten."""
-    await tx.execute("DELETE FROM tenure.walk_seen WHERE provider = %s", (provider,))
+    """Begin a walk anew; what older ones have met is forgotten, but for one that only looks."""
+    await tx.execute(
+        """
+        DELETE FROM tenure.walk_seen
+         WHERE provider = %(provider)s
+           AND (run IN (SELECT run FROM tenure.walks WHERE provider = %(provider)s)
+                OR at < clock_timestamp() - interval '1 day')
+        """,
+        {"provider": provider},
+    )
     await tx.execute(
         """
         INSERT INTO tenure.walks (provider, run, phase, place, counts, began_at, moved_at)

@@ -60,7 +60,11 @@ async def list_unknown(tx: Tx, knocks: Sequence[Knock]) -> list[Knock]:
 
 
 async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
-    """Mark subjects dirty without an event: a sweep or news of our own asks for a look."""
+    """Mark subjects dirty without an event: a sweep or news of our own asks for a look.
+
+    Promise: subjects are locked before jobs, always in the same order: as a look does that marks
+             others, and as events do.
+    """
     await tx.execute(
         """
         WITH marked AS (
@@ -69,15 +73,16 @@ async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
              ORDER BY kind, id
             ON CONFLICT (kind, id) DO UPDATE
                SET dirty_seq = s.dirty_seq + 1, marked_at = clock_timestamp()
+            RETURNING s.kind
         )
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
         SELECT 'reconcile:' || kind, 'reconcile', 'reconcile:' || kind,
                jsonb_build_object('kind', kind)
-          FROM (SELECT DISTINCT kind FROM unnest(%s::text[]) AS t (kind)) kinds
+          FROM (SELECT DISTINCT kind FROM marked) kinds
          ORDER BY kind
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
         """,
-        ([s.kind for s in subjects], [s.id for s in subjects], [s.kind for s in subjects]),
+        ([s.kind for s in subjects], [s.id for s in subjects]),
     )
 
 
