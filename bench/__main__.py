@@ -2,17 +2,23 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
-from bench import customers, gate, opening, webhooks
+from bench import customers, events, gate, opening, sweep, verify, webhooks
 from bench.result import Result, machine, record, table
 from bench.town import Town, open_town
 
-PARTS = {
+PARTS: dict[str, Callable[[Town], Iterator[Result]]] = {
     "gate": lambda town: gate.measure(town.admin),
     "webhooks": webhooks.measure,
     "opening": opening.measure,
+    "verify": lambda _: verify.measure(),
+    "clerk": events.measure,
+    "sweep": sweep.measure,
     "customers": lambda town: customers.measure(town.admin),
+    "workos": events.measure,  # last, because it needs another town
 }
 
 
@@ -20,9 +26,10 @@ def main() -> None:
     """Measure all parts, or those that are named."""
     named = sys.argv[1:] or list(PARTS)
     results: list[Result] = []
-    with open_town() as town:
-        for name in named:
-            results += _part(town, name)
+    for who, some in groupby(named, key=lambda name: "workos" if name == "workos" else "clerk"):
+        with open_town(who) as town:
+            for name in some:
+                results += _part(town, name)
     print()
     print(table(results))
     print(machine())

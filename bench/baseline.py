@@ -29,23 +29,24 @@ pool: list[Pool] = []
 
 async def verify_only(scope: Scope, receive: Receive, send: Send) -> None:
     """Check the signature and answer; keep nothing."""
-    if await _is_request(scope, receive, send):
+    if await is_request(scope, receive, send):
         await _knock(scope, receive)
-        await _answer(send)
+        await answer(send)
 
 
 async def insert_each(scope: Scope, receive: Receive, send: Send) -> None:
     """Check the signature, insert the event, answer: one commit for each request."""
-    if not await _is_request(scope, receive, send):
+    if not await is_request(scope, receive, send):
         return
     knock = await _knock(scope, receive)
     customer = knock.subject.id if knock.subject else None
     async with pool[0].connection() as conn:
         await conn.execute(INSERT, (knock.event_id, knock.kind, customer, knock.body))
-    await _answer(send)
+    await answer(send)
 
 
-async def _is_request(scope: Scope, receive: Receive, send: Send) -> bool:
+async def is_request(scope: Scope, receive: Receive, send: Send) -> bool:
+    """Say whether this is a request; what else there is, is dealt with here."""
     if scope["type"] == "lifespan":
         await receive()
         async with _opened():
@@ -72,7 +73,8 @@ async def _knock(scope: Scope, receive: Receive) -> Knock:
     return events.knock_of(raw, livemode=False)
 
 
-async def _answer(send: Send) -> None:
+async def answer(send: Send) -> None:
+    """Say that all is well."""
     await send(OK)
     await send({"type": "http.response.body", "body": b"{}"})
 
@@ -82,4 +84,3 @@ TABLE = """
         event_id text PRIMARY KEY, kind text, customer text, body bytea,
         at timestamptz DEFAULT now())
     """
-__all__ = ["TABLE", "insert_each", "verify_only"]
