@@ -11,7 +11,7 @@ from bench.result import Result, machine, record, table
 from bench.town import Town, open_town
 
 PARTS: dict[str, Callable[[Town], Iterator[Result]]] = {
-    "gate": lambda town: gate.measure(town.admin),
+    "gate": gate.measure,
     "webhooks": webhooks.measure,
     "opening": opening.measure,
     "verify": lambda _: verify.measure(),

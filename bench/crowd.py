@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from svix.webhooks import Webhook
 
 from bench import load
 from bench.town import Town
+from tenure.base.clock import SystemClock
 
 Json = dict[str, Any]
 Row = tuple[str, str, str, str]  # organization, user, role, status
@@ -63,15 +63,31 @@ def gather(town: Town, *, users: int, orgs: int, members: int) -> Crowd:
     who = town.plan.who.name
     secret = secrets.clerk_webhook_secret if who == "clerk" else secrets.workos_webhook_secret
     with town.identity() as http:
-        wanted = {"users": users, "organizations": orgs, "memberships": members}
-        if who == "workos":  # it takes no e-mail address twice
-            tag = time.monotonic_ns()
-            wanted["users"] = [{"email": f"u{n}.{tag}@example.com"} for n in range(users)]  # type: ignore[assignment]
-        made = http.post("/_sandbox/seed", json=wanted).raise_for_status().json()
+        made = seed(http, who, users=users, orgs=orgs, members=members)
         seen = [one for org in made["organizations"] for one in _listed(http, who, org)]
     assert len(seen) == members, len(seen)
     seen.sort(key=lambda member: member["id"])  # organizations take turns, as they do in life
     return Crowd(provider=who, secret=secret, members=seen)
+
+
+def seed(
+    http: httpx.Client, who: str, *, users: int, orgs: int, members: int
+) -> dict[str, list[str]]:
+    """Let so many be there, quietly, everybody in about as many organizations; give their ids."""
+    step = max(1, users * orgs // members)
+    tag = time.monotonic_ns()  # WorkOS takes no e-mail address twice
+    wanted = {
+        "users": [{"email": f"u{n}.{tag}@example.com"} for n in range(users)]
+        if who == "workos"
+        else users,
+        "organizations": orgs,
+        "memberships": [
+            {"organization": n % orgs, "user": (n // orgs * step + n % orgs) % users}
+            for n in range(members)
+        ],
+    }
+    made: dict[str, list[str]] = http.post("/_sandbox/seed", json=wanted).raise_for_status().json()
+    return made
 
 
 def _listed(http: httpx.Client, who: str, org: str) -> list[Json]:
@@ -95,7 +111,7 @@ def _clerk(secret: str, name: str, member: Json) -> tuple[bytes, dict[str, str]]
         "timestamp": int(time.time() * 1000),
         "type": "organizationMembership.updated",
     }
-    body, now = json.dumps(event), datetime.now(UTC)  # noqa: TID251 (a benchmark has no Clock)
+    body, now = json.dumps(event), SystemClock().now()
     return body.encode(), {
         "svix-id": f"msg_{name}",
         "svix-timestamp": str(int(now.timestamp())),

@@ -18,11 +18,15 @@ from bench.result import Result, middle, spread
 from bench.serving import until
 from bench.town import Town
 
-USERS, ORGS, EVENTS, ROUNDS, CONNECTIONS, BURST = 500, 20, 1_500, 3, 16, 300
+USERS, ORGS, EVENTS, ROUNDS, CONNECTIONS, BURST = 300, 20, 1_000, 3, 16, 300
 ALONE, APART = 25, 1.0  # events, seconds: the worker has gone to rest in between
-STEADY, EACH_SECOND = 400, 40
-WITHIN = 60.0  # seconds
+STEADY, EACH_SECOND = 200, 20
+WITHIN = 180.0  # seconds
 DUE = "SELECT count(*) FROM tenure.subjects WHERE dirty_seq > settled_seq"
+WHAT = """
+    SELECT kind, count(*), max(last_error) FROM tenure.subjects WHERE dirty_seq > settled_seq
+     GROUP BY kind
+    """
 ROWS = """
     SELECT o.external_id, u.external_id, m.role, m.status FROM tenure.memberships m
       JOIN tenure.identities o ON o.org_id = m.org_id AND o.provider = %(provider)s
@@ -52,6 +56,7 @@ def _tutorial(town: Town) -> dict[int, load.Timing]:
     town.rest_worker()
     town.sql(tutorial.TABLE)
     town.sql("GRANT ALL ON bench_tutorial TO PUBLIC")
+    town.forget()
     found: dict[int, load.Timing] = {}
     with town.serving(f"bench.tutorial:{town.plan.who.name}") as url:
         for connections in (1, CONNECTIONS):
@@ -171,7 +176,7 @@ def _delays(
 
 def _paced(town: Town, conn: psycopg.Connection, count: int, apart: float) -> list[float]:
     """Post events one by one, so many seconds apart; give the seconds that each one took."""
-    crowd = gather(town, users=count, orgs=1, members=count)
+    crowd = gather(town, users=count, orgs=max(1, count // 50), members=count)
     url = town.plan.service
     requests = crowd.requests(url, f"p{time.monotonic_ns()}")
     _until_settled(conn)
@@ -182,11 +187,20 @@ def _paced(town: Town, conn: psycopg.Connection, count: int, apart: float) -> li
             time.sleep(max(0.0, begins + n * apart - time.perf_counter()))
             sent[row] = time.perf_counter()
             line.sendall(request)
-            assert line.recv(65536).startswith(b"HTTP/1.1 200")
+            _taken(line)
         until(lambda: len(ear.heard) >= count, within=WITHIN)
     _until_settled(conn)
     names = _names(conn, sent)
     return [ear.heard[names[org], names[user]] - at for (org, user, _, _), at in sent.items()]
+
+
+def _taken(line: socket.socket) -> None:
+    answer = b""
+    while not load.is_whole(answer):
+        part = line.recv(65536)
+        assert part, "the service hung up"
+        answer += part
+    assert answer.startswith(b"HTTP/1.1 200"), answer
 
 
 def _names(conn: psycopg.Connection, rows: dict[Row, float]) -> dict[str, str]:
@@ -234,7 +248,14 @@ def _line(url: str) -> Generator[socket.socket]:
 
 
 def _until_settled(conn: psycopg.Connection) -> None:
-    until(lambda: conn.execute(DUE).fetchone() == (0,), within=WITHIN)
+    """Wait until nothing is due.
+
+    Errors: AssertionError, with what is still due, and why.
+    """
+    try:
+        until(lambda: conn.execute(DUE).fetchone() == (0,), within=WITHIN)
+    except TimeoutError as exc:
+        raise AssertionError(f"still due: {conn.execute(WHAT).fetchall()}") from exc
 
 
 def _rows(conn: psycopg.Connection, crowd: Crowd) -> set[Row]:

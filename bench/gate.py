@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bench.result import Result, middle, spread
+from bench.town import Town
 from tenure.base.clock import SystemClock
 from tenure.base.db import Db, open_pool
 from tenure.base.ids import RandomIds
@@ -41,9 +42,11 @@ BOUGHT = """
     """
 
 
-def measure(url: str) -> Iterator[Result]:
-    """Measure one process's gate on a migrated database."""
-    yield from asyncio.run(_measure(url))
+def measure(town: Town) -> Iterator[Result]:
+    """Measure one process's gate; nobody looks its people up, whom the provider does not know."""
+    town.rest_worker()
+    yield from asyncio.run(_measure(town.admin))
+    town.forget()
 
 
 async def _measure(url: str) -> list[Result]:

@@ -45,7 +45,7 @@ def run(url: str, requests: Sequence[bytes], *, connections: int) -> Timing:
     while len(took) < len(requests):
         for number, _ in poller.poll():
             answer = parts_of[number] = parts_of.get(number, b"") + open_[number].recv(65536)
-            if not _is_whole(answer):
+            if not is_whole(answer):
                 continue
             del parts_of[number]
             now = time.perf_counter()
@@ -67,7 +67,7 @@ def run(url: str, requests: Sequence[bytes], *, connections: int) -> Timing:
     )
 
 
-def _is_whole(answer: bytes) -> bool:
+def is_whole(answer: bytes) -> bool:
     """Say whether an answer with a Content-Length has come completely."""
     head, end, body = answer.partition(b"\r\n\r\n")
     length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from bench import walking
+from bench.crowd import seed
 from bench.result import ROOT, Result
 from bench.serving import until
 from bench.town import Town
@@ -117,8 +118,7 @@ def _told(scene: Scene, what: str, walked: Walked, other: Walked, against: str) 
 def _scene(town: Town, provider: Provider) -> Generator[Scene]:
     database = _database(town, f"sweep_{provider}")
     with _sandbox(provider) as http:
-        wanted = {"users": USERS, "organizations": ORGS, "memberships": MEMBERS}
-        made = http.post("/_sandbox/seed", json=wanted).raise_for_status().json()
+        made = seed(http, provider, users=USERS, orgs=ORGS, members=MEMBERS)
         yield Scene(
             provider=provider,
             http=http,

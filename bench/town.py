@@ -19,7 +19,11 @@ from tenure.entry.local.ports import any_free
 from tenure.entry.local.stop import Stop
 from tenure.entry.local.who import KNOWN
 
-LIVE = "80"  # calls a second, as a live account may make; more would measure the sandbox
+PACE = {
+    "TENURE_STRIPE_RATE": "80",  # as a live account may; more would measure the sandbox
+    "TENURE_WALK_SECONDS": "86400",  # no walk between: what an event costs is what we count
+    "TENURE_POLL_SECONDS": "3600",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,7 @@ class Town:
         """Start the worker where it rests."""
         if any(one.name == "work" for one in self.machine.ours):
             return
-        env = environment(self.plan, os.environ) | {"TENURE_STRIPE_RATE": LIVE}
+        env = environment(self.plan, os.environ) | PACE
         started = child.start("work", ["work"], env, self.plan.home)
         self.machine.ours.append(started)
         until(lambda: child.said(started, "worker.started"))

@@ -86,11 +86,11 @@ async def _warm(scene: Scene, others: Sequence[Rival]) -> list[Result]:
         for name, check in checks.items():
             check(given[name][0])  # fetches
             theirs[name].append(_timed(check, given[name]))
-    names = ("token seen before, p50", "token never seen, keys here, p50")
+    again, new = "token seen before, p50", "token never seen, keys here, p50"
+    rows = [(again, recalled, others[0].name), *((new, fresh, other) for other in theirs)]
     return [
         _beside(f"{scene.authority.title}: {name}", ours, "µs", other, theirs[other])
-        for name, ours in zip(names, (recalled, fresh), strict=True)
-        for other in theirs
+        for name, ours, other in rows
     ]
 
 

@@ -159,7 +159,7 @@ async def test_a_token_and_a_row_that_differ_are_logged(db: Db, scene: Scene) ->
 
     assert decision.reason is Reason.ROLE
     drift = [line for line in lines if line["event"] == "gate.drift.role"]
-    assert [(d["token_says"], d["row_says"]) for d in drift] == [("admin", "member")]
+    assert [(d["said"], d["is_now"]) for d in drift] == [("admin", "member")]
 
 
 async def test_who_acts_for_herself_stands_on_her_own_subscription(db: Db, scene: Scene) -> None:

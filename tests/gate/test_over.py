@@ -15,7 +15,7 @@ from tenure.gate import rules
 from tenure.gate.asgi import GateMiddleware, Message, Receive, Scope, Send
 from tenure.gate.cache import FactsCache
 from tenure.gate.check import Gate
-from tenure.gate.model import ANY_MEMBER, Needs, Reason
+from tenure.gate.model import ANY_MEMBER, Reason
 from tenure.gate.store import get_facts
 from tenure.identity import people
 from tenure.identity.claims import Principal
@@ -142,13 +142,8 @@ async def test_what_is_over_stays_over_for_whoever_remembers_it(
 
 
 @EVERY_END
-async def test_a_write_is_read_afresh_although_a_read_is_remembered(
-    client: httpx.AsyncClient,
-    gate: Gate,
-    scene: Scene,
-    ours: Registry,
-    end: End,
-    code: str,
+async def test_writes_are_read_afresh(
+    client: httpx.AsyncClient, gate: Gate, scene: Scene, ours: Registry, *, end: End, code: str
 ) -> None:
     """M6, T6: dpp#896: until the news has come a GET may still pass; a POST never does."""
     token = a_token(scene)
@@ -209,6 +204,18 @@ async def test_a_session_that_ended_before_its_user_came_is_over(
     refused = await gate.check(token, ANY_MEMBER)
 
     assert (refused.allowed, refused.code) == (False, "identity.session_ended")
+
+
+async def test_a_user_who_was_deleted_before_she_came_is_deleted(
+    gate: Gate, scene: Scene, ours: Registry
+) -> None:
+    """M6: nothing but the deletion ever came: she gets no rows, and is told why."""
+    token = a_token(scene)
+    await delete(ours, await gate.verifier.verify(token))
+
+    for needs in (ANY_MEMBER, FRESH):
+        refused = await gate.check(token, needs)
+        assert (refused.allowed, refused.code) == (False, "identity.user_deleted")
 
 
 async def test_a_token_issued_later_counts_again(gate: Gate, scene: Scene, ours: Registry) -> None:

@@ -12,7 +12,8 @@ import httpx
 from tenure.base.clock import StoppedClock
 from tenure.base.db import Db
 from tenure.base.ids import Ids, RandomIds
-from tenure.identity import decisions, fulfil
+from tenure.entry.worker.tasks import ROUTES
+from tenure.identity import decisions
 from tenure.identity.act import Policy
 from tenure.identity.clerk import ClerkDirectory
 from tenure.identity.directory import Directory, Page
@@ -31,7 +32,6 @@ from .workos_scene import Scene
 from .workos_scene import a_scene as a_workos
 
 KINDS: tuple[Kind, ...] = ("user", "org", "membership", "session")
-ROUTES: relay.Routes = {"member.wished": fulfil.route}
 NOW, LEASE = timedelta(0), timedelta(hours=1)
 Item = TypeVar("Item")
 Letter = tuple[str, bytes]

@@ -40,7 +40,7 @@ async def test_with_the_key_of_another_instance_nobody_is_believed_missing(db: D
         wrong = Instance(directory=directory_of(other), db=db, clock=clock)
 
         await good.check()
-        with pytest.raises(WrongInstance, match="none of the first 1 is known"):
+        with pytest.raises(WrongInstance, match="of the first 1 users of clerk none is known"):
             await wrong.check()
 
 
@@ -81,4 +81,5 @@ async def keep_all(db: Db, clerk: Inside) -> None:
 
 async def times_listed(clerk: Inside) -> int:
     counted = (await clerk.http.get("/_sandbox/requests")).json()["by_path"]
-    return sum(n for path, n in counted.items() if path.endswith("/v1/users")) - 2  # the sign-up and `keep_all`
+    asked = sum(n for path, n in counted.items() if path.endswith("/v1/users"))
+    return asked - 2  # the sign-up, and `keep_all`

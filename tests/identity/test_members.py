@@ -373,7 +373,7 @@ async def test_a_removal_for_which_we_asked_is_found_only_once(ours: Registry) -
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(told_twice=deliveries(), token=st.booleans())
 async def test_any_order_of_events_ends_in_the_same_row(

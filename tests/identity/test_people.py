@@ -211,7 +211,7 @@ SHOWS = st.lists(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(shows=SHOWS.flatmap(lambda one: st.tuples(st.permutations(one), st.permutations(one))))
 async def test_events_of_a_user_in_any_order_end_alike(

@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 from tenure.base.db import Db
 from tenure.base.ids import RandomIds
 from tenure.identity import refresh, rotation
+from tenure.identity.arrive import arrive
 from tenure.identity.errors import ProviderKeyRefused
 from tenure.identity.refresh import (
     Broker,
@@ -302,6 +303,30 @@ async def test_signing_out_ends_the_session_here_and_at_the_provider(
         cur = await tx.execute("SELECT session_id, user_id FROM tenure.revoked_sessions")
         assert await cur.fetchall() == [{"session_id": session_id, "user_id": live.user_id}]
     assert await broker.end(handle)
+
+
+async def test_signing_out_is_told_to_every_gate_once_and_with_the_row(
+    scene: Scene, broker: Broker
+) -> None:
+    """M6: where the user has a row; of who never came by, no gate remembers anything."""
+    handle, live = await broker.begin(scene.cloud.a_code())
+    assert live.principal is not None
+    await arrive(scene.db, scene.cloud.clock, RandomIds(), live.principal)
+    async with scene.db.statement() as tx:
+        await tx.execute("DELETE FROM tenure.news")
+
+    await asyncio.gather(*(scene.a_broker().end(handle) for _ in range(3)))
+
+    async with scene.db.statement() as tx:
+        cur = await tx.execute(
+            """
+            SELECT n.topic, n.payload, i.external_id
+              FROM tenure.news n JOIN tenure.identities i USING (user_id)
+            """
+        )
+        told = await cur.fetchall()
+    what = {"what": ["session"]}
+    assert told == [{"topic": "identity.changed", "payload": what, "external_id": live.user_id}]
 
 
 async def test_a_provider_that_is_away_learns_of_the_sign_out_later(

@@ -200,6 +200,29 @@ def test_generations_only_count_up(
             before = now
 
 
+FACES = st.lists(
+    st.builds(
+        Shown,
+        gen=st.integers(1, 2),
+        step=st.integers(0, 1),
+        role=st.sampled_from(["member", "viewer", "admin", "owner"]),
+        status=SHOWN,
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(FACES.flatmap(lambda told: st.tuples(st.permutations(told), st.permutations(told))))
+def test_events_of_one_moment_end_alike_in_any_order(
+    orders: tuple[Sequence[Shown], Sequence[Shown]],
+) -> None:
+    """M7: Clerk writes milliseconds: two updates may carry the same one, and both must not win."""
+    one, other = (told([*order, *order[:2]]) for order in orders)
+
+    assert one.truth() == other.truth()
+
+
 def test_joining_again_is_a_new_generation() -> None:
     """M7: under a new id, at whatever state the old one was."""
     for row in (a_row(), rules.removed(a_row(), now=AFTER)):

@@ -325,7 +325,7 @@ STEP = st.one_of(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(STEP, max_size=14), strict=st.booleans())
 async def test_after_any_life_the_counter_says_what_the_rows_say(

@@ -50,7 +50,8 @@ class Clerk(Acting):
             self.delete_org: 0.4,
             self.join: 7,
             self.change_role: 3,
-            self.remove: 3,
+            self.remove: 2,
+            self.rejoin: 2,
             self.invite_and_accept: 0.7,
             self.sign_in: 1,
             self.revoke: 1,
@@ -95,11 +96,21 @@ class Clerk(Acting):
 
     async def join(self) -> str | None:
         org, user = self.some(list(self.world.state.organizations)), self._somebody()
-        if org is None or user is None:
+        joined = org is not None and user is not None and await self.bring((org, user))
+        return f"{org}/{user}" if joined else None
+
+    async def bring(self, pair: Pair) -> bool:
+        asked = {"user_id": pair[1], "role": f"org:{self.role()}"}
+        return await self.ask("POST", f"{ORGS}/{pair[0]}/memberships", **asked) is not None
+
+    async def rejoin(self) -> str | None:
+        row = self.some(list(self.world.state.memberships.values()))
+        if row is None:
             return None
-        asked = {"user_id": user, "role": f"org:{self.role()}"}
-        made = await self.ask("POST", f"{ORGS}/{org}/memberships", **asked)
-        return f"{org}/{user}" if made else None
+        await self.ask("DELETE", f"{ORGS}/{row['org_id']}/memberships/{row['user_id']}")
+        self.clock.tick(self.a_moment())
+        await self.bring((row["org_id"], row["user_id"]))
+        return row["id"]
 
     async def change_role(self) -> str | None:
         return await self._member("PATCH", role=f"org:{self.role()}")

@@ -17,7 +17,9 @@ from tenure.identity import poll
 from tenure.identity.act import Policy
 from tenure.identity.arrive import arrive
 from tenure.identity.claims import Principal
+from tenure.identity.directory import subject_of
 from tenure.identity.fulfil import Fulfilment
+from tenure.identity.instance import Instance
 from tenure.identity.model import OrgId
 from tenure.identity.seats import SeatDesk
 from tenure.identity.sync import Inbound
@@ -26,7 +28,7 @@ from tenure.identity.wish import Wishes
 from tenure.identity.workos import WorkosDirectory
 from tenure.journal import relay, store
 from tenure.journal.errors import StaleFence
-from tenure.journal.model import Claim, Knock
+from tenure.journal.model import Claim, Knock, Subject
 from tenure.journal.reconcile import Pace, Reconciler, drain, reconcile
 
 from .desk import Desk
@@ -67,6 +69,8 @@ class Life:
 
     def __post_init__(self) -> None:
         directory = self.provider.directory
+        place: Any = {"db": self.db, "clock": self.clock}
+        instance = Instance(directory=directory, **place) if directory else None
         inbound: list[Reconciler[Any]] = [
             Inbound(
                 which=which,
@@ -76,10 +80,11 @@ class Life:
                 clock=self.clock,
                 ids=self.ids,
                 policy=self.policy,
+                instance=instance,
             )
             for which in KINDS
         ]
-        terms: Any = {"db": self.db, "clock": self.clock, "ids": self.ids}
+        terms: Any = {**place, "ids": self.ids}
         wishes = [Fulfilment(directory=directory, **terms)] if directory else []
         self.reconcilers = {one.kind: one for one in [*inbound, *wishes]}
         self.wishes = Wishes(**terms, policy=self.policy)
@@ -101,10 +106,12 @@ class Life:
                 said = await step()
                 if said is not None:
                     self.diary.append(f"  {step.__name__} {said}")  # type: ignore[attr-defined]
+            await self.obey()
 
     def steps(self) -> dict[Step, float]:
         asked: dict[Step, float] = {
             self.trouble: 2.5,
+            self.overtake: 1,
             self.wish: 2,
             self.walk_a_little: 0.7,
             self.poll: 1 if self.provider.name == poll.PROVIDER else 0,
@@ -202,6 +209,34 @@ class Life:
             return "fenced"
         return "written"
 
+    async def overtake(self) -> str | None:
+        """Ask for a member who is none, and write that when she has joined and others know it."""
+        truth = self.provider.truth()
+        pairs = [(o, u) for o in truth.organizations for u in truth.people]
+        pair = self.chance.choice([pair for pair in pairs if pair not in truth.members] or [None])
+        if pair is None:
+            return None
+        await self.provider.calm()
+        subject = subject_of(self.provider.name, "membership", "/".join(pair))
+        hand = await self.look_at(subject)
+        joined, said = await self.provider.bring(pair), None
+        self.hear()
+        for _ in range(self.chance.randint(0, 2)):
+            await self.chance.choice([self.work, self.come, self.walk_a_little, self.deliver])()
+        if self.chance.random() < 0.6:
+            other = await self.look_at(subject)
+            said = other and await self.put(other)
+        late = hand and await self.put(hand)
+        return f"{subject.id} joined: {joined}, first {said}, {late}"
+
+    async def look_at(self, subject: Subject) -> Hand | None:
+        async with self.db.statement() as tx:
+            claim = await store.take_one(tx, subject, lease=NONE)
+        if claim is None:
+            return None
+        reconciler = self.reconcilers[subject.kind]
+        return Hand(reconciler=reconciler, claim=claim, seen=await reconciler.look(subject))
+
     async def crash(self) -> str | None:
         """Lose what a worker had in hand."""
         if not self.hands:
@@ -213,7 +248,7 @@ class Life:
         claims = await self.claim(4, LONG)
         more: list[Step] = self.chance.sample([self.come, self.limit, self.relay], 2)
         if self.provider.directory:
-            more.append(self.wish)
+            more += [self.wish, self.chance.choice([self.poll, self.walk_a_little])]
         if self.hands:
             more.append(self.write_held)
         met = await asyncio.gather(
@@ -325,13 +360,22 @@ class Life:
              WHERE dirty_seq > settled_seq RETURNING kind, id, last_error
             """
         )
-        broken = [r for r in failed if not (r["last_error"] or EXPECTED).startswith(EXPECTED)]
+        errors = [row["last_error"] for row in failed if row["last_error"]]
+        broken = [error for error in errors if not error.startswith(EXPECTED)]
         if broken:
             raise AssertionError(f"something broke: {broken}")
         return None
 
+    async def obey(self) -> None:
+        """See that what must hold at every moment does."""
+        broken = await self.desk.rows(LAWS)
+        if broken:
+            raise AssertionError(f"a law is broken: {broken}")
+
     async def rest(self) -> None:
         """End all trouble, sweep once, and work until nothing is due."""
+        for _ in range(self.chance.choice([0, 0, 1, 2]) if self.provider.directory else 0):
+            self.diary.append(f"  at last {await self.trouble()}")
         await self.provider.calm()
         while self.hands:
             self.diary.append(f"  at last {await self.write_held()}")
@@ -369,7 +413,23 @@ class Life:
             await relay.relay(self.db, ROUTES)
 
 
-EXPECTED = "identity.provider_"
+EXPECTED = ("identity.provider_", "identity.wrong_instance")
+LAWS = """
+SELECT 'somebody stands where nobody can' AS law, m.org_id, m.user_id::text AS about
+  FROM tenure.memberships m JOIN tenure.users u ON u.id = m.user_id
+  JOIN tenure.organizations o ON o.id = m.org_id
+ WHERE m.removed_at IS NULL AND (u.deleted_at IS NOT NULL OR o.deleted_at IS NOT NULL)
+UNION ALL
+SELECT 'whom we shut out is here', org_id, user_id::text FROM tenure.memberships
+ WHERE wish IN ('inactive', 'removed') AND status <> 'inactive'
+UNION ALL
+SELECT 'seats are miscounted', s.org_id, concat(s.used, ' of ', s.seat_limit, ' and ', m)
+  FROM tenure.seats s, LATERAL (
+       SELECT count(*) FILTER (WHERE m.holds_seat) AS held,
+              count(*) FILTER (WHERE NOT m.holds_seat AND status <> 'inactive') AS waiting
+         FROM tenure.memberships m WHERE m.org_id = s.org_id) m
+ WHERE s.used <> m.held OR (m.waiting > 0 AND (s.seat_limit IS NULL OR s.used < s.seat_limit))
+"""
 LEFT = """
 SELECT kind, id, last_error FROM tenure.subjects WHERE dirty_seq > settled_seq ORDER BY kind, id
 """

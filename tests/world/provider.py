@@ -69,6 +69,10 @@ class Provider(Protocol):
 
     async def calm(self) -> None: ...
 
+    async def bring(self, pair: Pair) -> bool:
+        """Make somebody a member, if she is not one."""
+        ...
+
     def knocks(self, after: int = 0) -> Sequence[Knock]:
         """Give what was told after the first so many times, in the order of happening."""
         ...
@@ -131,6 +135,9 @@ class Acting:
         if self.troubled:
             await self.ask("DELETE", "/_sandbox/faults")
             self.troubled = False
+
+    def a_moment(self) -> timedelta:
+        return timedelta(milliseconds=self.chance.choice([0, 1, 1, 3_000]))
 
     def some(self, things: Sequence[T]) -> T | None:
         return self.chance.choice(things) if things else None

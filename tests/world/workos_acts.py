@@ -54,7 +54,8 @@ class Workos(Acting):
             self.delete_org: 0.4,
             self.join: 6,
             self.change_role: 2,
-            self.remove: 2,
+            self.remove: 1,
+            self.rejoin: 2,
             self.deactivate: 2,
             self.reactivate: 2,
             self.provision: 1,
@@ -95,6 +96,19 @@ class Workos(Acting):
 
     async def join(self) -> str | None:
         return await self._bring(MEMBERS)
+
+    async def bring(self, pair: Pair) -> bool:
+        asked = {"organization_id": pair[0], "user_id": pair[1], "role_slug": self.role()}
+        return await self.ask("POST", MEMBERS, **asked) is not None
+
+    async def rejoin(self) -> str | None:
+        row = self._member()
+        if row is None:
+            return None
+        await self.ask("DELETE", f"{MEMBERS}/{row['id']}")
+        self.clock.tick(self.a_moment())
+        await self.bring((row["organization_id"], row["user_id"]))
+        return row["id"]
 
     async def provision(self) -> str | None:
         return await self._bring(f"{DIRECTORY}/provision")

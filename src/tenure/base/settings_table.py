@@ -126,8 +126,8 @@ class Settings(Outside):
         default="anonymise",
         example="keep",
         help="What becomes of a user whom the provider deleted: anonymise keeps the row without "
-        "name and address, keep leaves it as it is; cascade is anonymise, and `tenure users delete` "
-        "also does to rows of your own tables what their foreign keys say.",
+        "name and address, keep leaves it as it is; cascade is anonymise, and `tenure users "
+        "delete` also does to rows of your own tables what their foreign keys say.",
     )
     decisions_kept: timedelta = _policy(
         "TENURE_DECISION_DAYS",

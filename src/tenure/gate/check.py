@@ -72,10 +72,10 @@ class Gate:
         if _is_new(facts, who):
             await arrive(self.db, self.clock, self.ids, who)
             facts = await self._read(key, who, arrived=True)
+        elif who.org_id is not None and facts.role != who.role:
+            await arrive(self.db, self.clock, self.ids, who)  # has the provider asked
         if who.org_id is not None and facts.role != who.role:
-            log.info(
-                "gate.drift.role", org_id=facts.org_id, token_says=who.role, row_says=facts.role
-            )
+            log.info("gate.drift.role", org_id=facts.org_id, said=who.role, is_now=facts.role)
         return facts
 
     async def _read(self, key: Key, who: Principal, *, arrived: bool = False) -> Facts:

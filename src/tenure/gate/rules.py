@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from tenure.billing.model import Status
-from tenure.gate.model import Bought, Decision, Facts, Needs, Policy, Reason
+from tenure.gate.model import NOTHING, Bought, Decision, Facts, Needs, Policy, Reason
 from tenure.identity.claims import Principal
 from tenure.identity.errors import NotProven, SessionEnded, UserBlocked, UserDeleted
 
@@ -48,7 +48,7 @@ def decide(facts: Facts, needs: Needs, now: datetime, policy: Policy) -> Decisio
             reason=Reason.NOT_A_MEMBER,
             message="the user is no active member of this organization",
             change="an admin of the organization invites the user",
-            facts=facts,
+            facts=replace(facts, bought=None, features=NOTHING),  # it is no business of hers
         )
     passed = _subscription(facts, now, policy) if needs.subscription else _not_asked(facts)
     answer = (_rbac(facts, needs) or passed) if passed.allowed else passed

@@ -18,11 +18,19 @@ async def get_facts(tx: Tx, who: Principal, *, livemode: bool, at: datetime) -> 
     cur = await tx.execute(
         """
         SELECT u.user_id, o.org_id, CASE WHEN m.status = 'active' THEN m.role END AS role, s.*,
-               p.deleted_at IS NOT NULL AS is_deleted, p.valid_after,
+               greatest(p.valid_after, (
+                   SELECT r.revoked_at FROM tenure.revoked_sessions r
+                    WHERE r.provider = %(provider)s AND r.user_id = %(user)s
+                    ORDER BY r.revoked_at DESC OFFSET 500 LIMIT 1)) AS valid_after,
+               p.deleted_at IS NOT NULL
+               OR (u.user_id IS NULL
+                   AND EXISTS (SELECT FROM tenure.tombstones t
+                                WHERE t.provider = %(provider)s AND t.kind = 'user'
+                                  AND t.external_id = %(user)s)) AS is_deleted,
                p.blocked_until IS NOT NULL AND p.blocked_until > %(at)s AS is_blocked,
                ARRAY(SELECT r.session_id FROM tenure.revoked_sessions r
                       WHERE r.provider = %(provider)s AND r.user_id = %(user)s
-                      ORDER BY r.revoked_at DESC LIMIT 100) AS ended_sessions,
+                      ORDER BY r.revoked_at DESC LIMIT 500) AS ended_sessions,
                ARRAY(SELECT e.lookup_key
                        FROM tenure.entitlements e
                        JOIN tenure.stripe_customers c USING (stripe_customer_id)

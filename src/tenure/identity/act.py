@@ -1,5 +1,6 @@
 """One act of writing down what a provider shows: whose word, when, why."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,13 +19,16 @@ OverLimit = Literal["tolerate", "deactivate"]
 Deletion = Literal["anonymise", "keep", "cascade"]
 
 
+UNLIMITED = sys.maxsize  # as `absence_limit`: where nobody can be missing by mistake
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What this company decided; settings say so."""
 
     over_limit: OverLimit = "tolerate"
     deletion: Deletion = "anonymise"
-    absence_limit: int = 50  # missing ones in an hour, that no event told of
+    absence_limit: int = 50  # missing ones in a day, that no event told of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

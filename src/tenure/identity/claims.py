@@ -112,7 +112,8 @@ class ClerkClaims(Claims, frozen=True, kw_only=True):
     """
 
     v: int = 1
-    sid: Id | None = None
+    sid: Id  # tokens for other applications (OAuth, JWT templates) name no session
+    client_id: object = None
     sts: str | None = None
     act: ActorClaim | None = None
     fea: str | None = None  # "o:dashboard,u:export"
@@ -127,6 +128,8 @@ class ClerkClaims(Claims, frozen=True, kw_only=True):
 
         Errors: PendingSession until the sign-up is finished; BadToken for a version we do not know.
         """
+        if self.client_id is not None:
+            raise BadToken("the token was made for an OAuth application", reason="client")
         if self.sts == "pending":
             raise PendingSession("the session is pending: a step of the sign-up is missing")
         if self.v not in (1, 2):
@@ -228,12 +231,15 @@ class SupabaseClaims(Claims, frozen=True, kw_only=True):
     session_id: Uuid
     role: Id  # a role of Postgres, not one in an organization
     is_anonymous: bool = False
+    client_id: object = None
 
     def principal(self, provider: str) -> Principal:
         """Say who is asking.
 
         Errors: BadToken for a key of the project; AnonymousUser.
         """
+        if self.client_id is not None:
+            raise BadToken("the token was made for an OAuth application", reason="client")
         if self.role in API_KEYS:
             raise BadToken("the token is a key of the project, nobody's session", reason="role")
         if self.is_anonymous:

@@ -213,12 +213,20 @@ class ClerkDirectory(ClerkReader):
     async def set_role(self, member: Member, role: str) -> None:
         """Give a member another role."""
         path = _members(member.org_id, member.user_id)
-        if await self._ask.wish("PATCH", path, {"role": _role(role)}) is None:
+        is_there = await self._is_there(member)
+        if not is_there or await self._ask.wish("PATCH", path, {"role": _role(role)}) is None:
             raise Refused("Clerk has no such member", reason="no_such_member")
 
     async def remove(self, member: Member) -> None:
         """Remove a member; one who is not there any more is fine."""
-        await self._ask.wish("DELETE", _members(member.org_id, member.user_id))
+        if await self._is_there(member):
+            await self._ask.wish("DELETE", _members(member.org_id, member.user_id))
+
+    async def _is_there(self, member: Member) -> bool:
+        """Say whether this very membership stands: Clerk acts on the pair, whoever joined since."""
+        known = member.id
+        present = await self.membership(member.org_id, member.user_id, known=known)
+        return present is not None and known in (None, present.id)
 
     async def invite(
         self, org_id: str, *, email: str, role: str, inviter: str | None

@@ -188,7 +188,7 @@ class TooManyMissing(TenureError):
         "Check that the API key belongs to the instance that your users are in. If they are truly "
         "gone, raise TENURE_ABSENCE_LIMIT for a while."
     )
-    retry_after = timedelta(minutes=5)
+    retry_after = timedelta(hours=1)
 
 
 class WrongInstance(TooManyMissing):
@@ -217,6 +217,13 @@ class LastAdmin(TenureError):
 
     code = "identity.last_admin"
     hint = "Make somebody else an admin first."
+
+
+class OnlyOwners(TenureError):
+    """Somebody who is no owner wants to make, change or remove one."""
+
+    code = "identity.only_owners"
+    hint = "Ask an owner of the organization."
 
 
 class NotInThatState(TenureError):

@@ -77,7 +77,7 @@ class Explained:
     tombstones: tuple[Tombstone, ...] = ()
     looks: tuple[Standing, ...] = ()
     events: tuple[Came, ...] = ()
-    decisions: tuple[Kept, ...] = ()  # newest first
+    decisions: tuple[Kept, ...] = ()  # the latest, oldest first
 
 
 async def explain(tx: Tx, name: str) -> list[Explained]:
@@ -195,7 +195,7 @@ async def _user(tx: Tx, user_id: UserId) -> Explained:
         tombstones=tuple(await _tombstones(tx, [name.external_id for name in names])),
         looks=tuple(await find.list_standing(tx, subjects)),
         events=tuple(await find.list_events_about(tx, subjects, limit=LATEST)),
-        decisions=tuple(await decisions.list_of_owner(tx, user_id=user_id, limit=FEW)),
+        decisions=_in_order(await decisions.list_of_owner(tx, user_id=user_id, limit=FEW)),
     )
 
 
@@ -220,7 +220,7 @@ async def _organization(tx: Tx, org_id: OrgId) -> Explained:
         tombstones=tuple(await _tombstones(tx, [name.external_id for name in names])),
         looks=tuple(look for look in looks if look.is_due or look.kind.endswith(".org")),
         events=tuple(await find.list_events_about(tx, subjects, limit=LATEST)),
-        decisions=tuple(await decisions.list_of_owner(tx, org_id=org_id, limit=FEW)),
+        decisions=_in_order(await decisions.list_of_owner(tx, org_id=org_id, limit=FEW)),
     )
 
 
@@ -259,8 +259,12 @@ async def _buried(tx: Tx, name: str, graves: Sequence[Tombstone]) -> Explained:
         tombstones=tuple(graves),
         looks=tuple(await find.list_standing(tx, subjects)),
         events=tuple(await find.list_events_about(tx, subjects, limit=LATEST)),
-        decisions=tuple(sorted(made, key=lambda one: one.at, reverse=True)),
+        decisions=tuple(sorted(made, key=lambda one: one.at)),
     )
+
+
+def _in_order(newest_first: Sequence[Kept]) -> tuple[Kept, ...]:
+    return tuple(reversed(newest_first))
 
 
 async def _memberships(

@@ -12,6 +12,7 @@ from tenure.identity.directory import Directory, Member, pair_of, subject_of
 from tenure.identity.errors import Refused
 from tenure.identity.model import Membership, Status
 from tenure.identity.roster import Change
+from tenure.identity.rules import SEAT_LIMIT
 from tenure.journal import store as journal
 from tenure.journal.model import Claim, News, Subject
 
@@ -109,16 +110,16 @@ class Fulfilment:
             cause="api",
             asked=False,
         )
-        by = row.wished_by if row.wished_by == members.SEAT_LIMIT else None  # not to wish it again
+        by = row.wished_by if row.wished_by == SEAT_LIMIT else None  # not to wish it again
         after = replace(row, wish=None, wish_role=None, wished_at=None, wished_by=by)
-        await members.write(
-            act, org_id, [Change(before=row, after=after, cause="api", reason="wish_refused")]
-        )
         details = {"wish": row.wish, "role": row.wish_role, "why": seen.refusal}
         entry = act.entry(
             "member.wish_refused", seen.pair, org_id=org_id, user_id=user_id, details=details
         )
         await act.tell(entry)
+        await members.write(
+            act, org_id, [Change(before=row, after=after, cause="api", reason="wish_refused")]
+        )
 
 
 def route(news: News) -> tuple[Subject, ...]:

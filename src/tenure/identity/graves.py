@@ -67,19 +67,6 @@ async def lift_pairs(tx: Tx, provider: str, pairs: Sequence[str]) -> None:
     )
 
 
-async def count_missing(tx: Tx, provider: str, *, since: datetime) -> int:
-    """Count those that were found missing by asking, pairs apart."""
-    cur = await tx.execute(
-        """
-        SELECT count(*) AS n FROM tenure.tombstones
-         WHERE provider = %s AND proof = 'asked' AND kind <> 'pair' AND written_at > %s
-        """,
-        (provider, since),
-    )
-    row = await cur.fetchone()
-    return row["n"] if row else 0
-
-
 async def put_ended_session(
     tx: Tx, provider: str, session_id: str, user_id: str, *, at: datetime
 ) -> bool:

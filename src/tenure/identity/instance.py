@@ -17,7 +17,7 @@ class Instance:
     """Asked before anybody is dropped because the provider does not have her.
 
     With the key of another instance every question is answered "not found". So the list of users,
-    the oldest first, must name somebody whom we know, unless it is empty.
+    the oldest first, must name somebody whom we know; it may be empty where we know one at most.
     """
 
     directory: Directory
@@ -35,11 +35,12 @@ class Instance:
             return
         page = await self.directory.users(None)
         names = [user.id for user in page.items]
+        provider = self.directory.provider
         async with self.db.statement() as tx:
-            is_ours = not names or await store.knows_any(tx, self.directory.provider, names)
+            living = await store.count_living(tx, provider, most=2)
+            is_ours = living < 2 if not names else await store.knows_any(tx, provider, names)  # noqa: PLR2004 (the last one may be gone)
         if not is_ours:
             raise WrongInstance(
-                f"{self.directory.provider} has users, and none of the first {len(names)} is known",
-                provider=self.directory.provider,
+                f"of the first {len(names)} users of {provider} none is known", provider=provider
             )
         self._good_until = now + GOOD_FOR

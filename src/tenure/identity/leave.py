@@ -16,12 +16,12 @@ from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.errors import TenureError
 from tenure.base.ids import Ids
-from tenure.identity import explain, graves, members, roster, session_rows, store
-from tenure.identity.act import Act, Policy
-from tenure.identity.directory import Directory
+from tenure.identity import decisions, explain, graves, members, roster, session_rows, store
+from tenure.identity.act import Act, Policy, decided
+from tenure.identity.directory import Directory, subject_of
 from tenure.identity.errors import UnknownUser
 from tenure.identity.explain import Name
-from tenure.identity.model import UserId
+from tenure.identity.model import Decision, UserId
 from tenure.identity.references import (
     AUTH_USERS,
     USERS,
@@ -30,9 +30,11 @@ from tenure.identity.references import (
     ForeignKey,
     effects,
     list_keys,
+    quoted,
 )
 from tenure.identity.rules import ADMINS
 from tenure.journal import news
+from tenure.journal.model import Subject
 
 STAYS, DELETED, EMPTIED = "stays, as the row of the user does", "deleted", "emptied"
 
@@ -137,12 +139,15 @@ BY_KEY: tuple[tuple[str, LiteralString, str], ...] = (
 )
 HELD: Mapping[str, str] = {
     "tenure.identities": "the provider's id stays, so that nothing late brings her back",
-    "tenure.memberships": "ends; the row stays with its keys",
+    "tenure.memberships": "ends, where it stands; the row stays with its keys",
     "tenure.membership_history": "stays: append-only, keys and ids",
     "tenure.stripe_customers": "stays, with Stripe's copy of name and address: bills must be kept; "
     "delete the customer at Stripe to take these away",
     "tenure.customer_intents": "stays, with what Stripe was told: it explains the customer",
 }
+
+
+OVER = "ended before; the row stays with its keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,7 @@ class Leave:
         if row is None:
             raise UnknownUser(f"there is no user {user_id}")
         names = await explain.list_names(tx, user_id=user_id)
+        standing = await roster.list_not_removed(tx, user_id=user_id)
         keys = await list_keys(tx)
         behind = await effects(tx, keys, USERS, str(user_id))
         is_near = any(key.parent == AUTH_USERS for key in keys)
@@ -202,9 +208,9 @@ class Leave:
             policy=self.policy.deletion,
             names=tuple(names),
             there={name.provider: self._there(name) for name in names},
-            memberships=len(await roster.list_not_removed(tx, user_id=user_id)),
+            memberships=len(standing),
             orphaned=tuple(await _orphaned(tx, user_id)),
-            behind=tuple(self._behind(one) for one in behind),
+            behind=tuple(self._behind(one, ends=len(standing)) for one in behind),
             at_supabase=tuple(one for one in at_supabase if one.rows != 0),
             remaining=tuple(await _remaining(tx, user_id, [name.external_id for name in names])),
         )
@@ -214,10 +220,13 @@ class Leave:
             return f"{name.external_id} is deleted there"
         return f"delete {name.external_id} there yourself; here she is gone for good all the same"
 
-    def _behind(self, one: Effect) -> Behind:
+    def _behind(self, one: Effect, *, ends: int) -> Behind:
+        """Say what happens behind a key; `ends`: how many memberships do."""
         cascades = self.policy.deletion == "cascade"
         if not cascades or one.key.table.is_ours:
-            fate = HELD.get(str(one.key.table), STAYS)
+            table = str(one.key.table)
+            is_over = table == "tenure.memberships" and not ends
+            fate = OVER if is_over else HELD.get(table, STAYS)
             return Behind(key=one.key, rows=one.rows, fate=fate)
         fate, is_in_the_way = _fate(one)
         return Behind(key=one.key, rows=one.rows, fate=fate, is_in_the_way=is_in_the_way)
@@ -227,7 +236,7 @@ class Leave:
         names = await explain.list_names(tx, user_id=user_id)
         for name in names:
             await store.lock_names(tx, name.provider, [name.external_id])
-        await tx.execute("SELECT id FROM tenure.users WHERE id = %s FOR UPDATE", (user_id,))
+        await tx.execute("SELECT id FROM tenure.users WHERE id = %s FOR NO KEY UPDATE", (user_id,))
         plan = await self._planned(tx, user_id)
         _refuse(plan)
         act = Act(
@@ -244,6 +253,7 @@ class Leave:
             grave = act.grave(act.now)
             await graves.bury(tx, name.provider, "user", name.external_id, grave)
             await session_rows.drop_of_user(tx, name.external_id, provider=name.provider)
+        await decisions.append(tx, _commanded(names, user_id, actor), at=act.now)
         standing = await roster.list_not_removed(tx, user_id=user_id)
         await members.end(act, standing, cause="user_deleted", at=act.now)
         await _take_along(tx, plan, user_id)
@@ -264,6 +274,16 @@ class Leave:
         await news.append(
             act.tx, "identity.changed", user_id=plan.user_id, payload={"what": ["deleted"]}
         )
+
+
+def _commanded(
+    names: Sequence[Name], user_id: UserId, actor: str
+) -> list[tuple[Subject, Decision]]:
+    """Write down that no event said so: the tombstone alone would not tell."""
+    made = decided(
+        "deleted_by_command", verdict="applied", user_id=user_id, details={"actor": actor}
+    )
+    return [(subject_of(name.provider, "user", name.external_id), made) for name in names]
 
 
 def _fate(one: Effect) -> tuple[str, bool]:
@@ -304,7 +324,7 @@ async def _take_along(tx: Tx, plan: Leaving, user_id: UserId) -> None:
 
 
 def _deed(one: Behind) -> sql.Composed:
-    table, column = sql.Identifier(*one.key.table), sql.Identifier(one.key.columns[0])
+    table, column = quoted(*one.key.table), quoted(one.key.columns[0])
     if one.key.action is Action.CASCADE:
         return sql.SQL("DELETE FROM {} WHERE {} = %s").format(table, column)
     value = sql.SQL("NULL" if one.key.action is Action.SET_NULL else "DEFAULT")

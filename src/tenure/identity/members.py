@@ -24,25 +24,13 @@ from tenure.identity.model import (
     UserId,
     Wish,
 )
-from tenure.identity.named import named, named_all
+from tenure.identity.named import Page, Pair, locked_page, named
 from tenure.identity.roster import Change
-from tenure.identity.rules import Fate, Grave
-from tenure.identity.store import KnownOrganization, KnownUser
+from tenure.identity.rules import Fate
 from tenure.journal.model import Subject
 
-SEAT_LIMIT = "tenure:seat_limit"  # who wished that somebody be shut out
-Pair = tuple[OrgId, UserId]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Page:
-    """What our tables say of everything that a page shows."""
-
-    orgs: Mapping[str, KnownOrganization]
-    users: Mapping[str, KnownUser]
-    rows: dict[Pair, Membership]
-    buried: Mapping[str, Grave]  # by a membership's id
-    pairs: Mapping[str, Grave]
+MEANWHILE = "joined_meanwhile"
+Generation = tuple[int, str | None]  # its number and its provider's id
 
 
 async def put(
@@ -59,9 +47,7 @@ async def put_all(act: Act, seen: Sequence[SeenMembership]) -> list[tuple[Subjec
              passes the limit: who comes beyond it is kept, without a seat. Every lock is taken
              before anything is written, always in the same order; news comes last.
     """
-    orgs, users = await named_all(act, [m.org for m in seen], [m.user for m in seen])
-    seats = await roster.lock_all_seats(act.tx, [org.id for org in orgs.values()])
-    page = await _page(act, orgs, users, seen)
+    page = await locked_page(act, seen)
     told: list[tuple[Subject, Decision]] = []
     changes: dict[Pair, Change] = {}  # a page may show somebody twice
     for one in seen:
@@ -73,33 +59,11 @@ async def put_all(act: Act, seen: Sequence[SeenMembership]) -> list[tuple[Subjec
             changes[pair] = replace(change, before=earlier.before) if earlier else change
             page.rows[pair] = change.after
     await _lift(act, page, list(changes.values()), seen)
-    await _write_all(act, seats, list(changes.values()))
+    await _write_all(act, page.seats, list(changes.values()))
     return told
 
 
-async def _page(
-    act: Act,
-    orgs: Mapping[str, KnownOrganization],
-    users: Mapping[str, KnownUser],
-    seen: Sequence[SeenMembership],
-) -> _Page:
-    """Read all of it; only under `lock_all_seats`."""
-    named = [
-        (orgs[m.org.id].id, users[m.user.id].id)
-        for m in seen
-        if m.org.id in orgs and m.user.id in users
-    ]
-    pairs = [pair_of(m.org.id, m.user.id) for m in seen]
-    return _Page(
-        orgs=orgs,
-        users=users,
-        rows=await roster.list_pairs(act.tx, named),
-        buried=await graves.get_graves(act.tx, act.provider, "membership", [m.id for m in seen]),
-        pairs=await graves.get_graves(act.tx, act.provider, "pair", pairs),
-    )
-
-
-def _judged(act: Act, page: _Page, one: SeenMembership) -> tuple[Decision, Change | None]:
+def _judged(act: Act, page: Page, one: SeenMembership) -> tuple[Decision, Change | None]:
     org, user = page.orgs.get(one.org.id), page.users.get(one.user.id)
     if org is None:
         return decided("org_deleted", verdict="ignored"), None
@@ -123,7 +87,7 @@ def _judged(act: Act, page: _Page, one: SeenMembership) -> tuple[Decision, Chang
 
 
 async def _lift(
-    act: Act, page: _Page, changes: Sequence[Change], seen: Sequence[SeenMembership]
+    act: Act, page: Page, changes: Sequence[Change], seen: Sequence[SeenMembership]
 ) -> None:
     """Take away the tombstones of those who are members again."""
     written = {change.after.external_id for change in changes if change.after.removed_at is None}
@@ -192,11 +156,18 @@ def _may_be(act: Act, row: Membership, gone: Gone) -> bool:
     return row.external_id is None or (row.provider, row.external_id) == (act.provider, gone.id)
 
 
-async def drop_missing(act: Act, pair: str) -> Decision:
-    """Bury the membership of a pair for which the provider, asked in two ways, has none."""
+async def drop_missing(act: Act, pair: str, *, known: Generation | None = None) -> Decision:
+    """Bury the membership of a pair for which the provider, asked in two ways, has none.
+
+    `known`: what stood here before the provider was asked. It said nothing of who joined meanwhile.
+    """
     org_id, row = await _locked_pair(act, pair)
     if row is None or row.removed_at is not None or org_id is None:
         return decided(Fate.SAME, org_id=org_id, user_id=row.user_id if row else None)
+    if known is not None and known != generation_of(row):
+        return decided(MEANWHILE, verdict="ignored", org_id=org_id, user_id=row.user_id)
+    if row.provider not in (None, act.provider):
+        return decided("of_another_provider", verdict="ignored", org_id=org_id, user_id=row.user_id)
     grave = act.grave()
     await graves.bury(act.tx, act.provider, "pair", pair, grave)
     if row.external_id is not None:
@@ -206,13 +177,22 @@ async def drop_missing(act: Act, pair: str) -> Decision:
     return decided(why, verdict="applied", org_id=org_id, user_id=row.user_id)
 
 
+def generation_of(row: Membership | None) -> Generation:
+    """Say which generation of a membership stands; the one before the first for none."""
+    return (row.generation, row.external_id) if row else (0, None)
+
+
 async def _locked_pair(act: Act, pair: str) -> tuple[OrgId | None, Membership | None]:
+    """Find a pair's membership, under every lock that `put` may need after the news of its end."""
+    org, user = split_pair(pair)
     org_id, user_id = await roster.find_pair(act.tx, act.provider, pair)
     if org_id is None or user_id is None:  # whoever makes them just now may add the membership
-        await store.lock_names(act.tx, act.provider, split_pair(pair))
+        await store.lock_names(act.tx, act.provider, [org, user])
         org_id, user_id = await roster.find_pair(act.tx, act.provider, pair)
     if org_id is None or user_id is None:
         return org_id, None
+    await store.list_organizations(act.tx, act.provider, [org])
+    await store.list_users(act.tx, act.provider, [user])
     await roster.lock_seats(act.tx, org_id)
     return org_id, (await roster.list_of_pairs(act.tx, org_id, [user_id])).get(user_id)
 
@@ -270,7 +250,7 @@ async def write_as_seated(act: Act, org_id: OrgId, seated: Sequence[Change]) -> 
 
 
 async def _write_all(act: Act, seats: Mapping[OrgId, Seats], changes: Sequence[Change]) -> None:
-    """Write changes in any number of organizations; only under `lock_all_seats`."""
+    """Write changes in any number of organizations; only with a locked page."""
     of_org: dict[OrgId, list[Change]] = {}
     for change in changes:
         of_org.setdefault(change.after.org_id, []).append(change)
@@ -286,8 +266,7 @@ async def _write_all(act: Act, seats: Mapping[OrgId, Seats], changes: Sequence[C
 
 async def _put(act: Act, seated: Sequence[Change]) -> None:
     await roster.put_changes(act.tx, seated, at=act.now)
-    entries = [entry for change in seated if (entry := telling.entry_of(act, change)) is not None]
-    await act.tell(*entries)
+    await act.tell(*telling.entries_of(act, seated))
 
 
 async def _seat(
@@ -342,6 +321,8 @@ def _seated(act: Act, change: Change, count: _Count) -> Change:
     held = change.before is not None and change.before.holds_seat
     holds = after.is_here and (held or count.take())
     after = replace(after, holds_seat=holds)
+    if holds and after.wish is None and after.wished_by == rules.SEAT_LIMIT:
+        after = replace(after, wished_by=None)
     over = after.is_here and not holds and act.policy.over_limit == "deactivate"
     shut = over and not _was_refused(change.before)
     return replace(change, after=_shut_out(act, after) if shut else after)
@@ -349,7 +330,7 @@ def _seated(act: Act, change: Change, count: _Count) -> Change:
 
 def _was_refused(before: Membership | None) -> bool:
     """Say whether the provider has just refused to shut her out: she is kept, beyond the limit."""
-    return before is not None and before.wish is None and before.wished_by == SEAT_LIMIT
+    return before is not None and before.wish is None and before.wished_by == rules.SEAT_LIMIT
 
 
 def _shut_out(act: Act, member: Membership) -> Membership:
@@ -360,7 +341,7 @@ def _shut_out(act: Act, member: Membership) -> Membership:
         status=Status.INACTIVE,
         wish=wish,
         wished_at=act.now,
-        wished_by=SEAT_LIMIT,
+        wished_by=rules.SEAT_LIMIT,
     )
 
 

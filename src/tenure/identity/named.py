@@ -1,11 +1,59 @@
 """Who is named: our rows behind a provider's names, made where somebody is only named so far."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from tenure.identity import graves, store
+from tenure.identity import graves, roster, store
 from tenure.identity.act import Act
-from tenure.identity.model import OrgId, SeenOrganization, SeenUser, UserId
+from tenure.identity.directory import pair_of
+from tenure.identity.model import (
+    Membership,
+    OrgId,
+    Seats,
+    SeenMembership,
+    SeenOrganization,
+    SeenUser,
+    UserId,
+)
+from tenure.identity.rules import Grave
 from tenure.identity.store import KnownOrganization, KnownUser
+
+Pair = tuple[OrgId, UserId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What our tables say of everything that a page of memberships shows."""
+
+    orgs: Mapping[str, KnownOrganization]
+    users: Mapping[str, KnownUser]
+    seats: Mapping[OrgId, Seats]
+    rows: dict[Pair, Membership]
+    buried: Mapping[str, Grave]  # by a membership's id
+    pairs: Mapping[str, Grave]
+
+
+async def locked_page(act: Act, seen: Sequence[SeenMembership]) -> Page:
+    """Read what a page names, with every lock that writing it takes.
+
+    Promise: names, organizations, users, seats: always in this order, each kind in its own.
+    """
+    orgs, users = await named_all(act, [m.org for m in seen], [m.user for m in seen])
+    seats = await roster.lock_all_seats(act.tx, [org.id for org in orgs.values()])
+    pairs = [pair_of(m.org.id, m.user.id) for m in seen]
+    known = [
+        (orgs[m.org.id].id, users[m.user.id].id)
+        for m in seen
+        if m.org.id in orgs and m.user.id in users
+    ]
+    return Page(
+        orgs=orgs,
+        users=users,
+        seats=seats,
+        rows=await roster.list_pairs(act.tx, known),
+        buried=await graves.get_graves(act.tx, act.provider, "membership", [m.id for m in seen]),
+        pairs=await graves.get_graves(act.tx, act.provider, "pair", pairs),
+    )
 
 
 async def named(

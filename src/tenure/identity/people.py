@@ -101,11 +101,13 @@ async def drop_user(act: Act, external_id: str, grave: rules.Grave) -> Decision:
         return decided(Fate.SAME, user_id=known.id)
     standing = await roster.list_not_removed(act.tx, user_id=known.id)
     ended = [m for m in standing if m.provider in (None, act.provider)]
-    await members.end(act, ended, cause="user_deleted", at=grave.deleted_at)
-    forget = act.policy.deletion != "keep"
-    await store.end_user(act.tx, known.id, at=act.now, forget=forget)
     details = {"memberships": len(ended), "policy": act.policy.deletion}
     await act.tell(act.entry("user.deleted", external_id, user_id=known.id, details=details))
+    await members.end(act, ended, cause="user_deleted", at=grave.deleted_at)
+    if await store.is_known_elsewhere(act.tx, known.id, provider=act.provider):
+        return decided("deleted_there_only", verdict="applied", user_id=known.id, details=details)
+    forget = act.policy.deletion != "keep"
+    await store.end_user(act.tx, known.id, at=act.now, forget=forget)
     await news.append(act.tx, "identity.changed", user_id=known.id, payload={"what": ["deleted"]})
     return decided(_over(grave), verdict="applied", user_id=known.id, details=details)
 

@@ -1,5 +1,6 @@
 """What is wrong with how tables hang on users: keys that block, or that take too much along."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ UUID_COLUMNS: LiteralString = """
             OR pg_get_expr(d.adbin, d.adrelid) ~ 'auth\\.uid\\(\\)')
      ORDER BY 1, 2, 3
     """
+
+# Words that Postgres keeps for itself are rare as names; in a fix, quotes around them do not hurt.
+PLAIN = re.compile(r"(?!(?:all|check|column|default|from|group|order|table|user)$)[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +101,7 @@ def _judged(key: ForeignKey, root: Table) -> Finding | None:
             level="wrong",
             where=str(key),
             what=f"ON DELETE CASCADE takes rows along that look like bills or records{way}",
-            fix=f"{_again(key)} ON DELETE {_gentler(root)};",
+            fix=_again(key, Action.RESTRICT if key.parent == USERS else Action.SET_NULL),
         )
     if root == AUTH_USERS:
         return Finding(
@@ -105,8 +109,8 @@ def _judged(key: ForeignKey, root: Table) -> Finding | None:
             level="doubtful",
             where=str(key),
             what=f"deleting the user at Supabase silently deletes these rows{way}",
-            fix="Keep it where the rows are hers alone; else reference tenure.users(id), "
-            "whose rows stay.",
+            fix="Keep it where the rows are hers alone; else "
+            f"{_again(key, Action.SET_NULL)} Or reference tenure.users (id), whose rows stay.",
         )
     return None
 
@@ -118,9 +122,12 @@ def _blocking(key: ForeignKey, root: Table, way: str) -> Finding:
         level="wrong",
         where=str(key),
         what=f"ON DELETE {key.action} forbids to delete a user {whom}{way}",
-        fix="Reference tenure.users(id), whose rows stay"
-        if root == AUTH_USERS
-        else f"{_again(key)} ON DELETE CASCADE or SET NULL;",
+        fix=_again(key, Action.SET_NULL)
+        + (
+            " Or let it reference tenure.users (id), whose rows stay."
+            if root == AUTH_USERS
+            else " Or, for rows that are hers alone, ON DELETE CASCADE."
+        ),
     )
 
 
@@ -141,6 +148,12 @@ def _on_names(keys: Iterable[ForeignKey]) -> Iterator[Finding]:
 
 def _uuid(row: DictRow) -> Finding:
     filled = "auth.uid()" in (row["filled"] or "")
+    column = _called(row["column"])
+    steps = [f"ALTER {column} TYPE text"]
+    if filled:
+        after = f"ALTER {column} SET DEFAULT (auth.jwt() ->> 'sub')"
+        steps = [f"ALTER {column} DROP DEFAULT", *steps, after]
+    table = _called(row["schema"], row["table_name"])
     return Finding(
         rule="uuid_for_provider_id",
         level="doubtful",
@@ -148,15 +161,23 @@ def _uuid(row: DictRow) -> Finding:
         what="auth.uid() fails for users of Clerk and WorkOS: their ids are no uuids"
         if filled
         else "the ids of Clerk and WorkOS are no uuids, and the column holds nothing else",
-        fix="Use (auth.jwt() ->> 'sub') and a column of type text, or our own key."
-        if filled
-        else "Make it text, or keep our own key of the user instead.",
+        fix=f"ALTER TABLE {table} {', '.join(steps)}; Or keep our own key of the user instead.",
     )
 
 
-def _again(key: ForeignKey) -> str:
-    return f"Drop {key.name} and add it again with"
+def _again(key: ForeignKey, action: Action) -> str:
+    """Write the statement that makes a foreign key anew, with another action."""
+    name, table, parent = _called(key.name), _called(*key.table), _called(*key.parent)
+    columns = ", ".join(map(_called, key.columns))
+    theirs = ", ".join(map(_called, key.parent_columns))
+    return (
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} "
+        f"FOREIGN KEY ({columns}) REFERENCES {parent} ({theirs}) ON DELETE {action};"
+    )
 
 
-def _gentler(root: Table) -> str:
-    return "SET NULL" if root == AUTH_USERS else "RESTRICT"
+def _called(*parts: str) -> str:
+    """Write a name as SQL takes it; where it is more than plain, in quotes."""
+    return ".".join(
+        part if PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts
+    )

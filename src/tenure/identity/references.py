@@ -229,34 +229,39 @@ async def _read(
         return None
 
 
+def quoted(*parts: str) -> sql.Identifier:
+    """Quote a name of the database; psycopg reads a bare `%` in it as a parameter."""
+    return sql.Identifier(*(part.replace("%", "%%") for part in parts))
+
+
 def _row_of(table: Table) -> sql.Composed:
     return sql.SQL(
         "SELECT tableoid::bigint AS leaf, ctid::text AS at FROM {} WHERE id = %s::uuid"
-    ).format(sql.Identifier(*table))
+    ).format(quoted(*table))
 
 
 def _keys_of(key: ForeignKey) -> sql.Composed:
     """Read what the rows of a parent are called."""
     columns = [
-        sql.SQL("{}::text AS {}").format(sql.Identifier(column), sql.Identifier(f"c{n}"))
+        sql.SQL("{}::text AS {}").format(quoted(column), quoted(f"c{n}"))
         for n, column in enumerate(key.parent_columns)
     ]
     return sql.SQL(
         "SELECT {} FROM {} WHERE (tableoid, ctid) IN"
         " (SELECT * FROM unnest(%s::oid[], %s::tid[])) AND ctid = ANY (%s::tid[])"
-    ).format(sql.SQL(", ").join(columns), sql.Identifier(*key.parent))
+    ).format(sql.SQL(", ").join(columns), quoted(*key.parent))
 
 
 def _rows_at(key: ForeignKey) -> sql.Composed:
     """Find the rows that name some of them; the types are the columns', so that indexes help."""
-    columns = sql.SQL(", ").join(map(sql.Identifier, key.columns))
+    columns = sql.SQL(", ").join(map(quoted, key.columns))
     given = sql.SQL(", ").join(
-        sql.SQL("%s::text[]::{}").format(sql.Identifier(*array)) for array in key.arrays
+        sql.SQL("%s::text[]::{}").format(quoted(*array)) for array in key.arrays
     )
     return sql.SQL(
         "SELECT tableoid::bigint AS leaf, ctid::text AS at FROM {}"
         " WHERE ({}) IN (SELECT * FROM unnest({}))"
-    ).format(sql.Identifier(*key.table), columns, given)
+    ).format(quoted(*key.table), columns, given)
 
 
 def _row(found: Mapping[str, Any]) -> Row:

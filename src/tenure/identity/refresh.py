@@ -20,8 +20,9 @@ from tenure.base.db import Db
 from tenure.base.errors import TenureError
 from tenure.base.ids import Ids
 from tenure.base.log import log
-from tenure.identity import graves, rotation
+from tenure.identity import people, rotation
 from tenure.identity import session_rows as rows
+from tenure.identity.act import Act
 from tenure.identity.claims import Principal
 from tenure.identity.errors import (
     KeysUnavailable,
@@ -30,6 +31,7 @@ from tenure.identity.errors import (
     ProviderKeyRefused,
     Refused,
 )
+from tenure.identity.model import SeenSession
 from tenure.identity.rotate import Rotor
 from tenure.identity.rotation import Denied, Failed, Pair, Session, Step, Why
 from tenure.identity.sealed import Sealer
@@ -179,14 +181,8 @@ class Broker:
         """
         key = key_of(handle)
         session = await self._read(key)
-        external_id, now = session.external_id, self._clock.now()
-        async with self.db.transaction() as tx:
-            revoke = external_id is not None
-            ended = await rows.end_session(tx, key, "signed_out", revoke=revoke)
-            if ended and external_id:  # its access tokens end with it, wherever they are shown
-                who = session.user_id
-                await graves.put_ended_session(tx, "workos", external_id, who, at=now)
-        if ended:
+        external_id = session.external_id
+        if await self._end(session, "signed_out", revoke=external_id is not None):
             log.info("identity.session.ended", session=name_of(key), why="signed_out")
         return external_id is None or await self._revoke(key, external_id)
 
@@ -292,9 +288,24 @@ class Broker:
     async def _over(self, session: Session) -> SessionOver:
         """Say why it is over; what the provider told in an event is written into the row."""
         if session.ended_why is None:
-            async with self.db.statement() as tx:
-                await rows.end_session(tx, session.key, "revoked")
+            await self._end(session, "revoked")
         return SessionOver(session.ended_why or "revoked")
+
+    async def _end(self, session: Session, why: Why, *, revoke: bool = False) -> bool:
+        """End a session; False where it had ended before.
+
+        Promise: its access tokens end with it, and in the same transaction every gate is told.
+        """
+        now = self._clock.now()
+        async with self.db.transaction() as tx:
+            ended = await rows.end_session(tx, session.key, why, revoke=revoke)
+            if ended and session.external_id:
+                act = Act(
+                    tx=tx, ids=self._ids, provider="workos", now=now, cause="api", asked=False
+                )
+                seen = SeenSession(id=session.external_id, user_id=session.user_id, ended_at=now)
+                await people.end_session(act, seen)
+        return ended
 
     async def _live(self, session: Session, *, is_fresh: bool) -> Live:
         """Make the answer; a token that cannot be verified yet is no reason to lose it.

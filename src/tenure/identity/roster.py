@@ -191,13 +191,15 @@ async def list_not_removed(
 
 
 async def count_admins(tx: Tx, org_id: OrgId, *, roles: Sequence[str]) -> int:
-    """Count the active members who may administer; only under `lock_seats`."""
+    """Count who may administer now and is to keep it; only under `lock_seats`."""
     cur = await tx.execute(
         """
-        SELECT count(*) AS n FROM tenure.memberships
-         WHERE org_id = %s AND status = 'active' AND coalesce(wish_role, role) = ANY (%s)
+        SELECT count(*) AS n FROM tenure.memberships m JOIN tenure.users u ON u.id = m.user_id
+         WHERE m.org_id = %(org)s AND m.status = 'active' AND m.wish IS NULL
+           AND m.role = ANY (%(roles)s) AND coalesce(m.wish_role, m.role) = ANY (%(roles)s)
+           AND (u.blocked_until IS NULL OR u.blocked_until <= clock_timestamp())
         """,
-        (org_id, list(roles)),
+        {"org": org_id, "roles": list(roles)},
     )
     row = await cur.fetchone()
     return row["n"] if row else 0
@@ -214,19 +216,6 @@ async def list_waiting(tx: Tx, org_id: OrgId, *, limit: int) -> list[Membership]
         (org_id, limit),
     )
     return [read_member(row) for row in await cur.fetchall()]
-
-
-async def get_by_external(tx: Tx, provider: str, external_id: str) -> Membership | None:
-    """Find a membership by the provider's id of its present generation."""
-    cur = await tx.execute(
-        """
-        SELECT * FROM tenure.memberships
-         WHERE provider = %s AND external_id = %s
-        """,
-        (provider, external_id),
-    )
-    row = await cur.fetchone()
-    return read_member(row) if row else None
 
 
 async def put_changes(tx: Tx, changes: Sequence[Change], *, at: datetime) -> None:

@@ -11,6 +11,7 @@ STALE = timedelta(minutes=1)  # for so long a provider's answer may lag behind i
 
 
 ADMINS = ("admin", "owner")
+SEAT_LIMIT = "tenure:seat_limit"  # who wished that somebody be shut out
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(minutes=5)  # until a strange answer is checked
 
 
@@ -133,9 +134,14 @@ def followed(
         wish=wish,
         wish_role=role_wish,
         wished_at=row.wished_at if wish or role_wish else None,
-        wished_by=row.wished_by if wish or role_wish else None,
+        wished_by=row.wished_by if wish or role_wish or _is_refused(row) else None,
         updated_at=now,
     )
+
+
+def _is_refused(row: Membership) -> bool:
+    """Say whether the provider has refused to shut out who is beyond the limit: it stays known."""
+    return row.wish is None and row.wished_by == SEAT_LIMIT and not row.holds_seat
 
 
 def removed(row: Membership, *, now: datetime) -> Membership:

@@ -29,7 +29,7 @@ class NotOurSeal(NotProven):
 class Sealer:
     """Seals with the first key, opens with any of them.
 
-    Source: Fernet (github.com/fyrd/fernet-spec): AES-128-CBC, HMAC-SHA256, a random IV.
+    Source: Fernet (github.com/fernet/spec): AES-128-CBC, HMAC-SHA256, a random IV.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:

@@ -132,6 +132,33 @@ async def knows_any(tx: Tx, provider: str, external_ids: Sequence[str]) -> bool:
     return bool(row and row["known"])
 
 
+async def is_only_named(tx: Tx, provider: str, external_id: str) -> bool:
+    """Say whether we have a row for somebody whom the provider itself has never shown us."""
+    cur = await tx.execute(
+        """
+        SELECT EXISTS (SELECT FROM tenure.identities
+                        WHERE provider = %s AND external_id = %s AND version IS NULL) AS named
+        """,
+        (provider, external_id),
+    )
+    row = await cur.fetchone()
+    return bool(row and row["named"])
+
+
+async def count_living(tx: Tx, provider: str, *, most: int) -> int:
+    """Count a provider's users who are not deleted, but no further than `most`."""
+    cur = await tx.execute(
+        """
+        SELECT count(*) AS n FROM (
+            SELECT FROM tenure.identities i JOIN tenure.users u ON u.id = i.user_id
+             WHERE i.provider = %s AND u.deleted_at IS NULL LIMIT %s) AS living
+        """,
+        (provider, most),
+    )
+    row = await cur.fetchone()
+    return row["n"] if row else 0
+
+
 async def put_users(
     tx: Tx, provider: str, made: Sequence[tuple[UserId, SeenUser]], *, at: datetime
 ) -> None:
@@ -238,6 +265,23 @@ async def change_organization(
             "at": at,
         },
     )
+
+
+async def is_known_elsewhere(tx: Tx, user_id: UserId, *, provider: str) -> bool:
+    """Say whether another provider still has a user."""
+    cur = await tx.execute(
+        """
+        SELECT EXISTS (
+            SELECT FROM tenure.identities i
+             WHERE i.user_id = %(user)s AND i.provider <> %(provider)s
+               AND NOT EXISTS (SELECT FROM tenure.tombstones t
+                                WHERE t.provider = i.provider AND t.kind = 'user'
+                                  AND t.external_id = i.external_id)) AS known
+        """,
+        {"user": user_id, "provider": provider},
+    )
+    row = await cur.fetchone()
+    return bool(row and row["known"])
 
 
 async def end_user(tx: Tx, user_id: UserId, *, at: datetime, forget: bool) -> None:

@@ -1,15 +1,16 @@
 """The reconcilers of users, organizations, memberships and sessions of one provider."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
-from tenure.identity import decisions, members, people, roster
-from tenure.identity.act import Act, Policy
+from tenure.identity import decisions, graves, members, people, roster, store
+from tenure.identity.act import UNLIMITED, Act, Policy
 from tenure.identity.directory import Directory, Reader, split_pair, subject_of
-from tenure.identity.errors import TooManyMissing
+from tenure.identity.errors import StaleAnswer, TooManyMissing
 from tenure.identity.instance import Instance
 from tenure.identity.model import (
     Decision,
@@ -27,8 +28,13 @@ from tenure.journal.model import Claim, Subject
 Answer = SeenUser | SeenOrganization | SeenMembership
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MISSING = "missing_at_provider"
-# A membership of somebody who is deleted: it will go too, or she comes back.
-CONTRADICTIONS = {*(fate.value for fate in Fate if fate.contradicts), "org_deleted", "user_deleted"}
+PATIENT = 3  # times that an absence is asked for again, where it came too soon to be believed
+# A membership of somebody who is deleted: it will go too, or she comes back. One that the provider
+# did not have, and that came while we asked.
+CONTRADICTIONS = {
+    *(fate.value for fate in Fate if fate.contradicts),
+    *("org_deleted", "user_deleted", members.MEANWHILE),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,7 @@ class Look:
     asked: bool
     answer: Answer | None = None  # None, where we asked: the provider has no such thing
     told: tuple[Told, ...] = ()
+    known: members.Generation | None = None  # of a membership, before we asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,24 +81,27 @@ class Inbound:
         told = tuple(sorted(filter(None, read), key=_when))
         if self.directory is None or self.which == "session":
             return Look(asked=False, told=told)
-        answer = await self._ask(self.directory, subject.id)
+        known = await self._known(subject.id) if self.which == "membership" else None
+        answer = await self._ask(self.directory, subject.id, known)
         if answer is None and self.instance and not any(one.gone for one in told):
-            await (
-                self.instance.check()
-            )  # nobody told us that it is gone: are we asking the right one?
-        return Look(asked=True, answer=answer, told=told)
+            await self.instance.check()  # nobody told us of it: perhaps we ask in the wrong place
+        return Look(asked=True, answer=answer, told=told, known=known)
 
-    async def _ask(self, directory: Directory, name: str) -> Answer | None:
+    async def _known(self, pair: str) -> members.Generation:
+        async with self.db.statement() as tx:
+            ours, whose = await roster.find_pair(tx, self.reader.provider, pair)
+            row = await roster.get_pair(tx, ours, whose) if ours and whose else None
+        return members.generation_of(row)
+
+    async def _ask(
+        self, directory: Directory, name: str, known: members.Generation | None
+    ) -> Answer | None:
         if self.which == "user":
             return await directory.user(name)
         if self.which == "org":
             return await directory.organization(name)
         org_id, user_id = split_pair(name)
-        async with self.db.statement() as tx:
-            ours, whose = await roster.find_pair(tx, directory.provider, name)
-            row = await roster.get_pair(tx, ours, whose) if ours and whose else None
-        known = row.external_id if row else None
-        return await directory.membership(org_id, user_id, known=known)
+        return await directory.membership(org_id, user_id, known=known[1] if known else None)
 
     async def write(self, tx: Tx, claim: Claim, seen: Look) -> None:
         """Write the difference: what is final first, then how things are."""
@@ -105,14 +115,30 @@ class Inbound:
             policy=self.policy,
         )
         await self._mark_named(tx, seen.answer)
+        if claim.attempts <= PATIENT and await self._is_hasty(tx, claim.subject, seen):
+            raise StaleAnswer("the provider does not show yet what it has just told of")
         made = [await self._write_told(act, claim.subject, told, seen) for told in seen.told]
         if seen.asked:
             act = replace(act, cause="look", asked=True)
-            made.append(await self._write_answer(act, claim.subject, seen.answer))
+            made.append(await self._write_answer(act, claim.subject, seen))
         decided = [(claim.subject, one) for one in made if one is not None]
         await decisions.append(tx, decided, at=act.now, seq=claim.seq)
-        if any(contradicts(act, one) for _, one in decided):
+        if any(contradicts(act, one) for _, one in decided) or _is_doubtful(seen, made):
             await self._ask_again(act, claim.subject)
+
+    async def _is_hasty(self, tx: Tx, subject: Subject, look: Look) -> bool:
+        """Say whether an absence came before the provider can have shown what is new.
+
+        An event has just told of it, or only a token or a name has so far.
+        """
+        if not look.asked or look.answer is not None or any(one.gone for one in look.told):
+            return False
+        if any(one.seen for one in look.told):
+            return True
+        if look.known is not None:
+            generation, its_id = look.known
+            return generation > 0 and its_id is None
+        return await store.is_only_named(tx, self.reader.provider, subject.id)
 
     async def _write_told(
         self, act: Act, subject: Subject, told: Told, look: Look
@@ -137,25 +163,28 @@ class Inbound:
             return None  # the answer knows better
         return await _put(act, told.seen)
 
-    async def _write_answer(self, act: Act, subject: Subject, answer: Answer | None) -> Decision:
-        if answer is not None:
-            return await _put(act, answer)
+    async def _write_answer(self, act: Act, subject: Subject, look: Look) -> Decision:
+        if look.answer is not None:
+            return await _put(act, look.answer)
         if self.which == "user":
             made = await people.drop_user(act, subject.id, act.grave())
         elif self.which == "org":
             made = await people.drop_organization(act, subject.id, act.grave())
         else:
-            made = await members.drop_missing(act, subject.id)
+            made = await members.drop_missing(act, subject.id, known=look.known)
         if made.reason == MISSING:
             await self._check_missing(act)
         return made
 
     async def _check_missing(self, act: Act) -> None:
         """Stop where too many go missing that no event told of: the key may be a stranger's."""
+        limit = self.policy.absence_limit
+        if limit == UNLIMITED:
+            return
         missing = await decisions.count_of(
             act.tx, act.provider, reason=MISSING, since=act.now - DAY
         )
-        if missing >= self.policy.absence_limit:
+        if missing >= limit:
             raise TooManyMissing(
                 f"{act.provider} lacks {missing + 1} that we know, within a day",
                 provider=act.provider,
@@ -175,8 +204,19 @@ class Inbound:
             wanted.append(subject_of(provider, "org", org.id))
         if user.version is None and user.id not in seen:
             wanted.append(subject_of(provider, "user", user.id))
+        wanted += await self._doubtfully_gone(tx, org.id, user.id)
         if wanted:
             await journal.mark(tx, wanted)
+
+    async def _doubtfully_gone(self, tx: Tx, org: str, user: str) -> list[Subject]:
+        """Name those whom an absence has buried although a membership shows them."""
+        provider = self.reader.provider
+        found: list[Subject] = []
+        for kind, name in (("org", org), ("user", user)):
+            grave = (await graves.get_graves(tx, provider, kind, [name])).get(name)
+            if grave is not None and grave.proof == "asked":
+                found.append(Subject(f"{provider}.{kind}", name))
+        return found
 
     async def _ask_again(self, act: Act, subject: Subject) -> None:
         """Ask again a little later, because the answer cannot be meant."""
@@ -194,6 +234,13 @@ async def _put(act: Act, seen: Answer | SeenSession) -> Decision:
         return await people.end_session(act, seen)
     ((_, made),) = await members.put(act, seen.org, [seen])
     return made
+
+
+def _is_doubtful(look: Look, made: Sequence[Decision | None]) -> bool:
+    """Say whether somebody was dropped by one answer alone, so that another is asked for."""
+    return not any(one.gone for one in look.told) and any(
+        one is not None and one.reason == MISSING for one in made
+    )
 
 
 def contradicts(act: Act, made: Decision) -> bool:

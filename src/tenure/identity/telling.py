@@ -1,5 +1,6 @@
 """How changes of memberships are told: to the audit log, and as news."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from tenure.identity.act import Act
@@ -9,11 +10,34 @@ from tenure.identity.rules import Fate
 from tenure.journal import news
 from tenure.journal.model import Entry
 
+MANY = 20  # changes of one organization that are told together, instead of each for itself
 FEW = 3  # changes that are told one by one; of more the organization is told as a whole
 
 
-def entry_of(act: Act, change: Change) -> Entry | None:
-    """Tell the audit log what people care about; a new version of the same is not worth a line."""
+def entries_of(act: Act, changes: Sequence[Change]) -> list[Entry]:
+    """Tell the audit log what people care about.
+
+    Of many changes alike in one organization it tells the number: history has each of them, and a
+    chain grows slowly, because every line is linked to the one before.
+    """
+    found: list[Entry] = []
+    for org_id in dict.fromkeys(change.after.org_id for change in changes):
+        mine = [change for change in changes if change.after.org_id == org_id]
+        lines = [line for change in mine if (line := _entry(act, change)) is not None]
+        found += lines if len(lines) <= MANY else _summed_up(act, lines)
+    return found
+
+
+def _summed_up(act: Act, lines: Sequence[Entry]) -> list[Entry]:
+    counts = Counter(line.action for line in lines)
+    return [
+        act.entry(action, f"{count} members", org_id=lines[0].org_id, details={"members": count})
+        for action, count in sorted(counts.items())
+    ]
+
+
+def _entry(act: Act, change: Change) -> Entry | None:
+    """Tell of one change; a new version of the same is not worth a line."""
     before, after = change.before, change.after
     if before is not None and _face(before) == _face(after):
         return None

@@ -7,13 +7,17 @@ question.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
+from tenure.base.log import log
 from tenure.identity import decisions, members, people, store, walk_store
 from tenure.identity.act import Act, Policy
 from tenure.identity.directory import Directory, pair_of
+from tenure.identity.errors import ProviderFailed
+from tenure.identity.instance import Instance
 from tenure.identity.model import SeenMembership, SeenOrganization, SeenUser
 from tenure.identity.named import named_users
 from tenure.identity.sync import contradicts
@@ -26,6 +30,7 @@ NEXT: dict[Phase, Phase] = {
     "memberships": "ended",
 }
 HERE = "unknown_here"
+TOO_OLD = timedelta(days=1)  # then a walk begins anew, whatever stopped the last one
 Item = SeenUser | SeenOrganization | SeenMembership
 
 
@@ -53,7 +58,7 @@ class Walker:
     async def walk(self) -> AsyncIterator[Step]:
         """Go on with the walk that was begun, or begin one, to its end; tell of every page.
 
-        Errors: ProviderTrouble; the next walk goes on from here.
+        Errors: ProviderTrouble, WrongInstance; the next walk goes on from here.
         """
         place = await self._begin()
         while place.phase != "ended":
@@ -67,11 +72,15 @@ class Walker:
         new = Place(
             run=self.ids.uuid(), phase="users", place=None, began_at=self.clock.now(), counts={}
         )
+        async with self.db.statement() as tx:
+            is_first = await store.count_living(tx, self.directory.provider, most=1) == 0
+        if not is_first:  # or strangers would be written as ours, and ours be missing
+            await Instance(directory=self.directory, db=self.db, clock=self.clock).check()
         if self.only_look:
             return new
         async with self.db.transaction() as tx:
             under_way = await walk_store.get_place(tx, self.directory.provider)
-            if under_way is not None and under_way.phase != "ended":
+            if under_way is not None and _goes_on(under_way, new):
                 return under_way
             await walk_store.begin(tx, self.directory.provider, new)
         return new
@@ -125,7 +134,11 @@ class Walker:
                 org = await walk_store.next_organization(tx, self.directory.provider, done)
         if org is None:
             return (), None, True
-        page = await self.directory.memberships(org, where or None)
+        try:
+            page = await self.directory.memberships(org, where or None)
+        except ProviderFailed as exc:  # one that cannot be read must not hold up all the others
+            log.warning("identity.walk.passed_over", organization=org, error=str(exc))
+            return (), org, False
         return page.items, f"{org}\t{page.next}" if page.next else org, False
 
     async def _compare(self, place: Place, items: Sequence[Item]) -> list[Difference]:
@@ -202,6 +215,11 @@ class Walker:
             asked=True,
             policy=self.policy,
         )
+
+
+def _goes_on(under_way: Place, new: Place) -> bool:
+    """Say whether a walk is taken up: not one that has ended, or has stood still for too long."""
+    return under_way.phase != "ended" and new.began_at - under_way.began_at < TOO_OLD
 
 
 def _met_as(phase: Phase) -> str:

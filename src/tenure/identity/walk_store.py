@@ -127,7 +127,9 @@ async def compare_people(
     """Hold a page of users or organizations against our rows."""
     cur = await tx.execute(
         """
-        SELECT i.external_id, i.version, coalesce(u.deleted_at, o.deleted_at) IS NOT NULL AS deleted
+        SELECT i.external_id, i.version, u.email, coalesce(u.name, o.name) AS name, o.slug,
+               u.blocked_until IS NOT NULL AS blocked,
+               coalesce(u.deleted_at, o.deleted_at) IS NOT NULL AS deleted
           FROM tenure.identities i
           LEFT JOIN tenure.users u ON u.id = i.user_id
           LEFT JOIN tenure.organizations o ON o.id = i.org_id
@@ -145,7 +147,7 @@ async def compare_people(
             reason, ours = "deleted_here", "deleted"
         elif row["version"] is None:
             reason, ours = "never_seen", "a name only"
-        elif item.version is not None and item.version > row["version"]:
+        elif item.version is not None and _is_other(row, item, item.version):
             reason, ours = "changed", f"as of {row['version']}"
         else:
             continue
@@ -153,6 +155,15 @@ async def compare_people(
         subject = subject_of(provider, kind, item.id)
         found.append(Difference(subject=subject, reason=reason, ours=ours, theirs=theirs))
     return found
+
+
+def _is_other(row: DictRow, item: SeenUser | SeenOrganization, version: datetime) -> bool:
+    """Say whether the page shows something newer, or something else of the same moment."""
+    if version != row["version"]:
+        return version > row["version"]
+    if isinstance(item, SeenUser):
+        return (item.email, item.name, item.blocked) != (row["email"], row["name"], row["blocked"])
+    return (item.name, item.slug) != (row["name"], row["slug"])
 
 
 async def compare_members(
@@ -204,7 +215,7 @@ def _member_differs(row: DictRow | None, item: SeenMembership) -> str | None:
         return "deleted_here"
     if row["external_id"] is None:
         return "never_seen"
-    if row["wished"]:
+    if row["wished"] and row["external_id"] == item.id:
         return WISHED
     if item.version < row["version"]:
         return None
@@ -264,7 +275,14 @@ async def missing_members(
             ON m.provider = %(provider)s AND m.external_id = missing.external_id
           JOIN tenure.identities o ON o.org_id = m.org_id AND o.provider = m.provider
           JOIN tenure.identities u ON u.user_id = m.user_id AND u.provider = m.provider
-         ORDER BY o.external_id, u.external_id
+        UNION ALL
+        SELECT o.external_id, u.external_id, m.external_id, m.status, m.role
+          FROM tenure.memberships m
+          JOIN tenure.identities o ON o.org_id = m.org_id AND o.provider = %(provider)s
+          JOIN tenure.identities u ON u.user_id = m.user_id AND u.provider = %(provider)s
+         WHERE m.external_id IS NULL AND coalesce(m.provider, %(provider)s) = %(provider)s
+           AND m.removed_at IS NULL AND m.updated_at < %(before)s  -- only a token told of it
+         ORDER BY 1, 2
         """,
         {"provider": provider, "run": run, "before": before},
     )

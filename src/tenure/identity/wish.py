@@ -12,12 +12,14 @@ from tenure.identity.errors import (
     NoSuchMember,
     NotInThatState,
     NotOffered,
+    OnlyOwners,
 )
 from tenure.identity.model import Membership, OrgId, Seats, Status, UserId
 from tenure.identity.roster import Change
 from tenure.identity.rules import ADMINS
 from tenure.identity.seats import refuse_full
 
+OWNER, POWERLESS = "owner", "member"
 NO_INACTIVE = frozenset({"clerk"})  # providers without inactive members
 
 
@@ -37,11 +39,12 @@ class Wishes:
     async def deactivate(self, scope: Scope, user_id: UserId, *, actor: str) -> Membership:
         """Take a member's access and seat away, and keep her role.
 
-        Errors: NoSuchMember, NotInThatState, LastAdmin, NotOffered.
+        Errors: NoSuchMember, NotInThatState, LastAdmin, OnlyOwners, NotOffered.
         """
         async with self.db.transaction() as tx:
             row, _ = await self._locked(tx, scope, user_id)
             _refuse_without_inactive(row)
+            _refuse_to_others(scope, row)
             if row.status is Status.INACTIVE:
                 return row
             if row.status is Status.PENDING:
@@ -69,12 +72,13 @@ class Wishes:
     async def remove(self, scope: Scope, user_id: UserId, *, actor: str) -> Membership:
         """Take a member out of the organization.
 
-        Errors: NoSuchMember, LastAdmin.
+        Errors: NoSuchMember, LastAdmin, OnlyOwners.
         """
         async with self.db.transaction() as tx:
             row, _ = await self._locked(tx, scope, user_id)
             if row.wish == "removed":
                 return row
+            _refuse_to_others(scope, row)
             await self._keep_an_admin(tx, row)
             return await self._write(
                 tx, row, replace(row, status=Status.INACTIVE, wish="removed"), actor
@@ -83,16 +87,18 @@ class Wishes:
     async def set_role(self, scope: Scope, user_id: UserId, role: str, *, actor: str) -> Membership:
         """Give a member another role; it counts once the provider has it.
 
-        Errors: NoSuchMember, LastAdmin.
+        Errors: NoSuchMember, LastAdmin, OnlyOwners.
         """
         async with self.db.transaction() as tx:
             row, _ = await self._locked(tx, scope, user_id)
             if role == (row.wish_role or row.role):
                 return row
-            if role not in ADMINS:
+            _refuse_to_others(scope, row, role)
+            takes = row.role in ADMINS and role not in ADMINS
+            if takes:
                 await self._keep_an_admin(tx, row)
-            took = row.role in ADMINS and role not in ADMINS  # a right that is taken is taken now
-            after = replace(row, role=role if took else row.role, wish_role=role)
+            # What is taken is taken now; what is given counts when the provider gives it.
+            after = replace(row, role=POWERLESS if takes else row.role, wish_role=role)
             return await self._write(tx, row, after, actor)
 
     async def _locked(self, tx: Tx, scope: Scope, user_id: UserId) -> tuple[Membership, Seats]:
@@ -106,8 +112,8 @@ class Wishes:
         return row, seats
 
     async def _keep_an_admin(self, tx: Tx, row: Membership) -> None:
-        """Refuse to take the last admin away."""
-        if row.status is not Status.ACTIVE or (row.wish_role or row.role) not in ADMINS:
+        """Refuse to take the last admin away; whoever is only to become one does not count yet."""
+        if row.status is not Status.ACTIVE or row.role not in ADMINS:
             return
         if await roster.count_admins(tx, row.org_id, roles=ADMINS) <= 1:
             raise LastAdmin("this is the organization's last admin")
@@ -128,6 +134,12 @@ class Wishes:
         change = Change(before=before, after=after, cause="api", reason="wished")
         written = await members.write(act, before.org_id, [change])
         return next(c.after for c in written if c.after.id == before.id)
+
+
+def _refuse_to_others(scope: Scope, row: Membership, *roles: str) -> None:
+    """Let nobody but an owner make, change or remove one."""
+    if OWNER in {row.role, row.wish_role, *roles} and scope.role != OWNER:
+        raise OnlyOwners("only an owner gives or takes that role")
 
 
 def _refuse_without_inactive(row: Membership) -> None:

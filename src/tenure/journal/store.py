@@ -62,8 +62,8 @@ async def list_unknown(tx: Tx, knocks: Sequence[Knock]) -> list[Knock]:
 async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
     """Mark subjects dirty without an event: a sweep or news of our own asks for a look.
 
-    Promise: subjects are locked before jobs, always in the same order: as a look does that marks
-             others, and as events do.
+    Promise: jobs are locked before subjects, as `put_knocks` does. So a reconciler, which holds its
+             own subject, must not mark what events mark too: it tells news, and the relay marks.
     """
     await tx.execute(
         """
@@ -73,16 +73,15 @@ async def mark(tx: Tx, subjects: Sequence[Subject]) -> None:
              ORDER BY kind, id
             ON CONFLICT (kind, id) DO UPDATE
                SET dirty_seq = s.dirty_seq + 1, marked_at = clock_timestamp()
-            RETURNING s.kind
         )
         INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
         SELECT 'reconcile:' || kind, 'reconcile', 'reconcile:' || kind,
                jsonb_build_object('kind', kind)
-          FROM (SELECT DISTINCT kind FROM marked) kinds
+          FROM (SELECT DISTINCT kind FROM unnest(%s::text[]) AS t (kind)) kinds
          ORDER BY kind
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
         """,
-        ([s.kind for s in subjects], [s.id for s in subjects]),
+        ([s.kind for s in subjects], [s.id for s in subjects], [s.kind for s in subjects]),
     )
 
 

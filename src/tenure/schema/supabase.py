@@ -58,13 +58,15 @@ def install(url: str) -> None:
         conn.execute(script())
 
 
-def remove(url: str) -> None:
-    """Take it back; users stay as they are.
+def remove(url: str) -> bool:
+    """Take it back; users stay as they are. False where there was nothing.
 
     Errors: NotPutUp, CannotLook, NotAllowed.
     """
     with connect(url) as conn, _saying(), conn.transaction():
+        row = conn.execute("SELECT to_regnamespace('tenure_supabase') AS it").fetchone()
         conn.execute(_text("auth_users.remove"))
+        return row is not None and row["it"] is not None
 
 
 def check(url: str) -> list[Finding]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from tenure.sandbox.clerk.app import running_clerk
+from tenure.sandbox.workos.app import running_workos
 from tests.entry.cli.conftest import Run
 from tests.entry.cli.identity_scene import Scene, a_scene
 
@@ -61,7 +64,11 @@ def test_a_walk_that_never_was_or_is_late_is_seen(filled: Scene) -> None:
 
 def test_the_age_of_workos_s_cursor_is_watched(scene: Scene) -> None:
     """M7: WorkOS forgets events after 30 days; at 20 somebody is told."""
-    key = {"WORKOS_API_KEY": "sk_test_w", "WORKOS_CLIENT_ID": "client_1"}
+    key = {
+        "WORKOS_API_KEY": "sk_test_w",
+        "WORKOS_CLIENT_ID": "client_1",
+        "WORKOS_API_BASE": "http://127.0.0.1:1",
+    }
     assert found(scene, "workos cursor", **key)[0] == "warn"
     scene.sql(
         "INSERT INTO tenure.event_cursors (provider, cursor, event_at, moved_at)"
@@ -127,3 +134,49 @@ def test_keys_that_forbid_to_delete_a_user_are_a_warning(scene: Scene) -> None:
     scene.sql("CREATE TABLE public.messages (author uuid REFERENCES auth.users)")
 
     assert found(scene, "references")[0] == "warn"
+
+
+def test_a_key_that_the_provider_refuses_is_a_failure(scene: Scene) -> None:
+    """S8: a wrong key is found before it is needed."""
+    with running_workos() as workos:
+        other = {
+            "WORKOS_API_KEY": "sk_wrong",
+            "WORKOS_CLIENT_ID": workos.client_id,
+            "WORKOS_API_BASE": workos.url,
+        }
+        assert found(scene, "workos key", **other)[0] == "fail"
+        other["WORKOS_API_KEY"] = workos.api_key
+        assert found(scene, "workos key", **other)[0] == "ok"
+    state, what = found(scene, "clerk key", CLERK_SECRET_KEY="sk_test_wrong")
+    assert (state, "does not accept our key" in what) == ("fail", True)
+    assert found(scene, "clerk key", CLERK_API_BASE="http://127.0.0.1:1")[0] == "fail"
+
+
+def test_a_key_of_another_instance_is_a_warning(filled: Scene) -> None:
+    """It is taken, and lists users, none of whom is ours."""
+    assert found(filled, "clerk key")[0] == "ok"
+    with running_clerk() as other:
+        headers = {"authorization": f"Bearer {other.secret_key}"}
+        httpx.post(f"{other.url}/v1/users", headers=headers, json={"first_name": "Eve"})
+        key = {"CLERK_SECRET_KEY": other.secret_key, "CLERK_API_BASE": other.url}
+        state, what = found(filled, "clerk key", **key)
+
+    assert (state, "none of the first 1" in what) == ("warn", True)
+
+
+def test_one_process_is_one_worker(scene: Scene) -> None:
+    """It beats with two hearts: one for chores, one for looks."""
+    hearts = "INSERT INTO procrastinate.procrastinate_workers DEFAULT VALUES"
+    for count in ("1 running", "1 running", "2 running"):
+        scene.sql(hearts)
+        assert found(scene, "workers") == ("ok", count)
+
+
+def test_what_needs_no_stripe_is_looked_at_without_its_keys(scene: Scene) -> None:
+    said = scene.tenure("doctor", "--json", STRIPE_SECRET_KEY="", STRIPE_WEBHOOK_SECRET="")
+
+    by_name = {one["name"]: one["state"] for one in said.json["checks"]}
+    assert (said.status, by_name["settings: STRIPE_SECRET_KEY"]) == (1, "fail")
+    assert (by_name["schema"], by_name["clerk key"]) == ("ok", "ok")
+    assert "stripe" not in by_name
+    assert said.err == ""

@@ -95,7 +95,8 @@ def test_a_port_that_is_taken_is_said_before_anything_begins(tmp_path: Path, pie
         )
 
     assert told.returncode == 2
-    assert told.stderr.startswith(f"local.port_taken: somebody listens on port {port} already")
+    assert told.stderr.startswith(f"cli.port_in_use: somebody listens on port {port} already")
+    assert "a free one is found" not in told.stderr
     assert not told.stdout
     assert list(tmp_path.iterdir()) == []
 

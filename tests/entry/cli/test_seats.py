@@ -40,9 +40,13 @@ def test_a_limit_by_hand_takes_seats_from_those_who_came_last(scene: Scene, org:
     assert said.status == 0
     assert "2 seats taken, limit 2: set by hand" in said.out
     assert "beyond it      bob" in said.out
+    assert "1 seat taken away by this limit: bob" in said.out
+    assert "taken away" not in scene.tenure("seats", "limit", org, "2").out
+    (lost,) = scene.tenure("seats", "limit", org, "1", "--json").json["lost"]
+    assert lost["called"] == "grace"
     assert "no limit" in scene.tenure("seats", "limit", org, "none").out
     lines = scene.sql("SELECT actor FROM tenure.audit_log WHERE action = 'seats.limited'")
-    assert [line["actor"] for line in lines] == ["tenure:cli"] * 2
+    assert [line["actor"] for line in lines] == ["tenure:cli"] * 4
 
 
 def test_where_the_limit_comes_from_is_told(scene: Scene, org: str) -> None:
@@ -65,9 +69,10 @@ def test_a_wrong_counter_is_exit_1(scene: Scene, org: str) -> None:
 
 @pytest.mark.parametrize("limit", ["-1", "x", "1.5", "99999999999"])
 def test_what_is_no_number_is_refused(scene: Scene, org: str, limit: str) -> None:
-    said = scene.tenure("seats", "limit", "--", org, limit)
+    said = scene.tenure("seats", "limit", org, limit)
 
     assert (said.status, "cli.no_number" in said.err) == (2, True)
+    assert "from 0 to 999999999" in said.err
 
 
 def test_an_unknown_organization_is_said(scene: Scene) -> None:

@@ -87,6 +87,7 @@ def test_postgres_of_a_hosted_project_installs_checks_and_removes(
         done = run("db", "supabase", "--install", DATABASE_URL=project.url)
         assert (done.status, done.err) == (0, "")
         assert "installed" in done.out
+        assert "set SUPABASE_URL" in done.out
 
     after = run("db", "supabase", "--check", DATABASE_URL=project.service)
     assert (after.status, after.out.count(": ok\n")) == (0, 6)
@@ -103,6 +104,8 @@ def test_postgres_of_a_hosted_project_installs_checks_and_removes(
 
         removed = run("db", "supabase", "--remove", "--json", DATABASE_URL=project.url)
         assert (removed.status, removed.json) == (0, {"removed": True})
+        again = run("db", "supabase", "--remove", "--json", DATABASE_URL=project.url)
+        assert (again.status, again.json) == (0, {"removed": False})
         scene.signs_up(BOB)
         assert scene.marks() == {ada: 1}
         assert project.wrong() == {"installed": "nothing is installed"}
@@ -142,7 +145,20 @@ def test_a_database_without_auth_users_is_told_plainly(run: Run, url: str) -> No
     assert said.json["error"]["message"].startswith("this database has no auth.users; Let ")
     checked = run("db", "supabase", DATABASE_URL=url)
     assert (checked.status, checked.out) == (1, "auth.users: this database has none\n")
-    assert run("db", "supabase", "--remove", DATABASE_URL=url).status == 0, "nothing to remove"
+    removed = run("db", "supabase", "--remove", DATABASE_URL=url)
+    assert (removed.status, removed.out) == (0, "there was nothing to remove\n")
+
+
+@pytest.mark.parametrize(
+    "flags", [("--sql", "--install"), ("--install", "--remove"), ("--check", "--remove")]
+)
+def test_one_thing_is_done_at_a_time(run: Run, project: Project, flags: tuple[str, ...]) -> None:
+    """Whoever wants to read the script has not asked to run it."""
+    overlay.install(project.url)
+    said = run("db", "supabase", *flags, DATABASE_URL=project.url)
+    assert (said.status, said.out) == (2, "")
+    assert "exclude one another" in said.err
+    assert project.wrong() == {}
 
 
 def test_tables_come_first(run: Run, empty: str) -> None:

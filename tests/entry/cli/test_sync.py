@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.entry.cli.conftest import Run
 from tests.entry.cli.identity_scene import Scene, a_scene
@@ -63,12 +64,22 @@ def test_without_a_key_nothing_can_be_asked(scene: Scene) -> None:
 
     assert said.status == 2
     assert "cli.nothing_to_ask" in said.err
+    nobody = scene.run("sync", "backfill", "supabase", DATABASE_URL=scene.url)
+    assert nobody.err.startswith("cli.nothing_to_ask: SUPABASE_URL is not set\n")
+    elsewhere = scene.run(
+        "sync",
+        "backfill",
+        "supabase",
+        DATABASE_URL=scene.url,
+        SUPABASE_URL="https://x.supabase.co",
+    )
+    assert "the database of DATABASE_URL has no auth.users" in elsewhere.err
 
 
 def test_a_provider_that_refuses_the_key_could_not_be_looked_at(scene: Scene) -> None:
     said = scene.tenure("sync", "drift", "identity", "--json", CLERK_SECRET_KEY="sk_test_other")
 
-    assert said.status == 2
+    assert (said.status, said.err) == (2, "")
     assert said.json["error"]["code"] == "identity.provider_key_refused"
 
 
@@ -148,6 +159,31 @@ def test_a_user_is_explained_in_plain_words(filled: Scene) -> None:
     assert "applied, joined" in said.out
     (found,) = filled.tenure("sync", "explain", "grace@example.com", "--json").json
     assert found["memberships"][0]["history"][0]["cause"] == "walk"
+    assert "T" in found["memberships"][0]["history"][0]["at"]
+
+
+def test_what_changed_is_told_in_the_order_it_happened(filled: Scene) -> None:
+    """M7: seats taken away, a removal, each with its moment; text and JSON say the same."""
+    (one,) = filled.sql(
+        "SELECT i.external_id AS user, o.external_id AS org FROM tenure.memberships m"
+        " JOIN tenure.identities i ON i.user_id = m.user_id"
+        " JOIN tenure.identities o ON o.org_id = m.org_id WHERE m.role = 'member'"
+    )
+    assert filled.tenure("seats", "limit", one["org"], "1").status == 0
+    filled.api.delete(f"/v1/organizations/{one['org']}/memberships/{one['user']}")
+    filled.sql("UPDATE tenure.memberships SET updated_at = now() - interval '1 day'")
+    assert filled.tenure("sync", "drift", "identity", "--repair").status == 0
+
+    said = filled.tenure("sync", "explain", one["user"])
+    (found,) = filled.tenure("sync", "explain", one["user"], "--json").json
+
+    assert "active as member, seat given up" in said.out
+    assert "in Engines: removed as member" in said.out
+    assert found["memberships"][0]["member"]["status"] == "removed"
+    moments = [made["at"] for made in found["decisions"]]
+    assert moments == sorted(moments)
+    assert len(moments) > 1
+    assert "[]" not in said.out
 
 
 def test_an_organization_and_nothing_are_explained(filled: Scene) -> None:
@@ -196,4 +232,22 @@ def test_a_database_without_our_tables_is_one_line(scene: Scene, empty: str) -> 
     said = scene.tenure("sync", "explain", "x", DATABASE_URL=empty)
 
     assert said.status == 2
-    assert "schema.cannot_look" in said.err
+    assert "schema.not_applied" in said.err
+    assert "Run `tenure db apply`" in said.err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({"port": "1"}, "refused"), ({"user": "tenure_nobody", "password": "p"}, "tenure_nobody")],
+)
+def test_a_database_that_lets_nobody_in_is_told_at_once(
+    scene: Scene, more: dict[str, str], words: str
+) -> None:
+    """The cause on one line, not what a pool makes of it after many tries."""
+    said = scene.tenure("sync", "explain", "x", DATABASE_URL=make_conninfo(scene.url, **more))
+
+    assert (said.status, said.out) == (2, "")
+    first, hint = said.err.splitlines()
+    assert first.startswith("schema.cannot_look: ")
+    assert words in first
+    assert hint.startswith("  ")

@@ -41,8 +41,8 @@ def test_a_dry_run_names_every_row_and_changes_nothing(scene: Scene, ada: str) -
         f"at clerk: {ada} is deleted there",
         "memberships that end: 1",
         "WITHOUT AN ADMIN afterwards: Engines",
-        "tenure.memberships(user_id) → tenure.users ON DELETE RESTRICT: 1 rows: ends",
-        "tenure.audit_log: 1 rows stay (who did what is never changed",
+        "tenure.memberships(user_id) → tenure.users ON DELETE RESTRICT: 1 row: ends",
+        "tenure.audit_log: 1 row stays (who did what is never changed",
     ):
         assert line in said.out, said.out
     assert scene.sql("SELECT email, deleted_at FROM tenure.users") == [
@@ -55,6 +55,7 @@ def test_she_is_deleted_at_the_provider_and_here(scene: Scene, ada: str) -> None
     """M10: one command; running it again is no trouble."""
     unasked = scene.tenure("users", "delete", ada)
     assert (unasked.status, "cli.not_confirmed" in unasked.err) == (2, True)
+    assert "memberships that end: 1" in unasked.out, "whoever pipes it sees the plan as well"
 
     said = scene.tenure("users", "delete", ada, "--yes", "--json")
 
@@ -62,6 +63,12 @@ def test_she_is_deleted_at_the_provider_and_here(scene: Scene, ada: str) -> None
     assert scene.api.get(f"/v1/users/{ada}").status_code == 404
     (row,) = scene.sql("SELECT email, name, deleted_at IS NOT NULL AS gone FROM tenure.users")
     assert row == {"email": None, "name": None, "gone": True}
+    again = scene.tenure("users", "delete", ada, "--dry-run").out
+    assert "memberships that end: 0" in again
+    assert "1 row: ended before" in again
+    why = scene.tenure("sync", "explain", ada).out
+    assert "a signed event or `tenure users delete` said so" in why
+    assert "applied, deleted_by_command (actor tenure:cli)" in why
     assert scene.tenure("users", "delete", ada, "--yes").status == 0
     assert scene.tenure("sync", "drift", "identity", "--repair").status == 0
 
@@ -100,7 +107,7 @@ def test_cascade_takes_rows_of_the_app_along_but_no_bills(scene: Scene, ada: str
     assert refused.status == 1
     assert "IN THE WAY: app.invoices(note) → app.notes: looks like bills" in refused.out
     assert done.status == 0, done.out + done.err
-    assert "app.notes(owner) → tenure.users ON DELETE CASCADE: 1 rows: deleted" in done.out
+    assert "app.notes(owner) → tenure.users ON DELETE CASCADE: 1 row: deleted" in done.out
     assert scene.sql("SELECT count(*) AS n FROM app.notes") == [{"n": 0}]
 
 
@@ -115,6 +122,10 @@ def test_lint_names_what_will_make_trouble(scene: Scene) -> None:
 
     assert said.status == 1
     assert "wrong    blocks: public.messages(author) → auth.users" in said.out
+    assert (
+        "ALTER TABLE public.messages DROP CONSTRAINT messages_author_fkey, ADD CONSTRAINT"
+        " messages_author_fkey FOREIGN KEY (author) REFERENCES auth.users (id) ON DELETE SET NULL;"
+    ) in said.out
     assert scene.tenure("users", "lint", "--json").json["wrong"] == 1
 
 

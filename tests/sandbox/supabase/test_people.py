@@ -219,6 +219,20 @@ def test_preparing_twice_is_fine_and_a_real_project_is_left_alone(database: str)
         prepare(database)
 
 
+def test_rows_are_hidden_from_all_but_the_owner_as_in_a_real_project(database: str) -> None:
+    """S2: whom somebody lets read auth.users by a GRANT alone sees no rows."""
+    prepare(database)
+    with psycopg.connect(database) as conn:
+        conn.execute("SET LOCAL ROLE supabase_auth_admin")
+        conn.execute("INSERT INTO auth.users (id) VALUES (gen_random_uuid())")
+        conn.execute("GRANT SELECT ON auth.users TO authenticated, service_role")
+        seen: dict[str, int] = {}
+        for role in ("supabase_auth_admin", "service_role", "authenticated"):
+            conn.execute("SELECT set_config('role', %s, true)", [role])
+            seen[role] = conn.execute("SELECT id FROM auth.users").rowcount
+    assert seen == {"supabase_auth_admin": 1, "service_role": 1, "authenticated": 0}
+
+
 def test_the_functions_read_the_claims_of_a_request(database: str) -> None:
     """S2: row-level security asks auth.uid() and auth.jwt()."""
     prepare(database)

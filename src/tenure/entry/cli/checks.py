@@ -155,4 +155,5 @@ def clerk_parties(settings: Settings) -> Results:
         yield ok("clerk parties", ", ".join(settings.clerk_authorized_parties))
 
 
-OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, issuer_keys, clerk_parties)
+IDENTITY: tuple[Check, ...] = (issuer_keys, clerk_parties)
+OUTSIDE: tuple[Check, ...] = (webhook_secrets, modes, stripe, *IDENTITY)

@@ -7,6 +7,7 @@ import psycopg
 from psycopg.rows import DictRow
 
 from tenure.base.settings import Settings
+from tenure.entry.cli.checks_keys import asked
 from tenure.entry.cli.checks_state import read_all, read_one
 from tenure.entry.cli.result import Results, fail, ok, warn
 from tenure.identity import reference_lint, references
@@ -26,7 +27,7 @@ def provider_keys(settings: Settings) -> Results:
     for name, key, secrets in _providers(settings):
         variable = "CLERK_SECRET_KEY" if name == "clerk" else "WORKOS_API_KEY"
         if key:
-            yield ok(f"{name} key", "set: the provider is asked, events only knock")
+            yield asked(settings, name)
         else:
             yield warn(
                 f"{name} key",

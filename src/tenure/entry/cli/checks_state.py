@@ -13,6 +13,7 @@ Conn = psycopg.Connection[DictRow]
 
 LATE = timedelta(minutes=10)  # work due for longer is not a burst any more
 ALIVE = timedelta(minutes=1)  # a worker's heart beats every ten seconds
+HEARTS = 2  # of one process of `tenure work`: one takes chores, one reconciles
 
 
 def foreign_keys(conn: Conn, _settings: Settings) -> Results:
@@ -62,7 +63,7 @@ def workers(conn: Conn, _settings: Settings) -> Results:
         ALIVE,
     )
     if row["n"]:
-        yield ok("workers", f"{row['n']} running")
+        yield ok("workers", f"{-(-row['n'] // HEARTS)} running")
     else:
         yield warn("workers", "none is running: events wait", "Run `tenure work`.")
 

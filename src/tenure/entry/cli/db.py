@@ -14,11 +14,12 @@ from tenure.base.db import Tx
 from tenure.base.errors import TenureError
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.looking import cannot_look
+from tenure.entry.cli.result import several
 from tenure.entry.cli.supabase import supabase
 from tenure.journal import audit as journal_audit
 from tenure.schema import apply as runner
 from tenure.schema import bundle, changes, check
-from tenure.schema.apply import CannotLook
 from tenure.schema.changes import Change
 from tenure.schema.check import Report, Standing
 
@@ -104,11 +105,11 @@ def verify(*, org: UUID | None, as_json: bool) -> None:
     try:
         broken, chains = asyncio.run(_broken(_url(), org))
     except psycopg.Error as exc:
-        raise CannotLook(str(exc).strip().splitlines()[0]) from exc
+        raise cannot_look(exc) from exc
     lines = [f"{link.chain} line {link.seq}: {link.why}" for link in broken]
     say(
         {"chains": chains, "broken": [asdict(link) for link in broken]},
-        lines or [f"{chains} chains hold"],
+        lines or [f"{several(chains, 'chain')} hold{'s' * (chains == 1)}"],
         as_json=as_json,
     )
     raise SystemExit(1 if broken else 0)

@@ -1,12 +1,14 @@
 """`tenure doctor`: look at everything that can be wrong with an installation, and say each fix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 
 import click
 
-from tenure.base.settings import BadSettings
-from tenure.entry.cli.checks import OUTSIDE, bad_settings
+from tenure.base.settings import BadSettings, Settings
+from tenure.entry.cli.asking import quiet_log
+from tenure.entry.cli.checks import IDENTITY, OUTSIDE, Check, bad_settings
 from tenure.entry.cli.checks_database import database
 from tenure.entry.cli.checks_identity import provider_keys
 from tenure.entry.cli.environment import settings_for
@@ -33,10 +35,24 @@ def _results() -> Iterator[Result]:
         settings = settings_for("serve")
     except BadSettings as exc:
         yield from bad_settings(exc)
-        return  # what is wrong there would be wrong everywhere below
+        yield from _without_stripe(exc)
+        return
     yield ok("settings", "complete")
+    yield from _looked(settings, OUTSIDE)
+
+
+def _without_stripe(exc: BadSettings) -> Iterator[Result]:
+    """Look at the rest where only Stripe's settings are wanting; elsewhere it would be wrong."""
+    if any(not problem.name.startswith("STRIPE_") for problem in exc.problems):
+        return
+    with suppress(BadSettings):
+        yield from _looked(settings_for("db"), IDENTITY)
+
+
+def _looked(settings: Settings, outside: Iterable[Check]) -> Iterator[Result]:
+    quiet_log(settings)
     yield from database(settings)
-    for check in (*OUTSIDE, provider_keys):
+    for check in (*outside, provider_keys):
         yield from check(settings)
 
 

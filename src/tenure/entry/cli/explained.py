@@ -1,13 +1,18 @@
 """What `tenure sync explain` found, in words."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any, cast
 
+from tenure.entry.cli.result import several
 from tenure.identity.decisions import Kept
 from tenure.identity.explain import Belonging, Explained, Name, Tombstone
 from tenure.identity.members_list import Lived
 from tenure.identity.model import Membership
 from tenure.journal.find import Came, Standing
+
+FINAL = "final: a signed event or `tenure users delete` said so"
 
 
 def lines_of(one: Explained) -> Iterator[str]:
@@ -27,6 +32,14 @@ def lines_of(one: Explained) -> Iterator[str]:
     else:
         yield from map(_event, one.events)
     yield from map(_decision, one.decisions)
+
+
+def data_of(one: Explained) -> dict[str, Any]:
+    """Tell the same for programs; a membership's status is the one that history tells."""
+    data = asdict(one)
+    for belonging, told in zip(one.memberships, data["memberships"], strict=True):
+        told["member"]["status"] = belonging.member.told_status
+    return data
 
 
 def _name(name: Name) -> str:
@@ -56,13 +69,19 @@ def _state(member: Membership) -> str:
 
 def _lived(line: Lived) -> str:
     was = f"{line.status_from} as {line.role_from}" if line.status_from else "nothing"
-    now = f"{line.status_to} as {line.role_to}{', seated' if line.seat_to else ''}"
+    now = f"{line.status_to} as {line.role_to}{_seat(line)}"
     name = f" {line.external_id}" if line.external_id else ""
     return f"    {_at(line.at)}  {was} → {now}  ({line.cause}{name}, generation {line.generation})"
 
 
+def _seat(line: Lived) -> str:
+    if line.seat_to:
+        return ", seated"
+    return ", seat given up" if line.seat_from else ""
+
+
 def _tombstone(grave: Tombstone) -> str:
-    how = "a signed event, final" if grave.proof == "event" else "it was not there when we asked"
+    how = FINAL if grave.proof == "event" else "it was not there when we asked"
     name = f"{grave.provider} {grave.kind} {grave.external_id}"
     return f"  tombstone {name}: deleted {_at(grave.deleted_at)} ({how})"
 
@@ -74,7 +93,7 @@ def _look(look: Standing) -> str:
     told = f"{name} due since {_at(look.marked_at)}"
     if look.attempts:
         when = f", again {_at(look.retry_at)}" if look.retry_at else ""
-        told += f", tried {look.attempts} times{when}: {look.last_error or 'under way'}"
+        told += f", tried {several(look.attempts, 'time')}{when}: {look.last_error or 'under way'}"
     return told
 
 
@@ -102,11 +121,18 @@ def _fate(one: Explained) -> Iterator[str]:
 
 
 def _decision(made: Kept) -> str:
-    details = ", ".join(f"{name} {value}" for name, value in made.details.items())
+    details = ", ".join(f"{name} {_plain(value)}" for name, value in made.details.items() if value)
     name = f"{made.subject_kind} {made.subject_id}"
     told = f"  {_at(made.at)}  {name}: {made.verdict}, {made.reason}"
     return f"{told} ({details})" if details else told
 
 
+def _plain(value: object) -> str:
+    """Say a value as people would."""
+    if isinstance(value, list):
+        return " and ".join(map(str, cast("list[object]", value)))
+    return str(value)
+
+
 def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d} {moment:%Z}"

@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import click
@@ -82,10 +83,14 @@ def identity_option(command: _Command) -> _Command:
 def say(data: object, lines: Iterable[str], *, as_json: bool) -> None:
     """Print the answer: for programs or for people."""
     if as_json:
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_plain))
         return
     for line in lines:
         click.echo(line)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _remember(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:  # noqa: FBT001 (click's own signature)

@@ -10,8 +10,7 @@ from tenure.base import log
 from tenure.base.settings import Settings
 from tenure.entry.cli.environment import settings_for
 from tenure.entry.cli.group import attribute, json_option
-from tenure.entry.local.errors import PortTaken
-from tenure.entry.local.ports import is_free
+from tenure.entry.cli.port import claim
 
 Run = Callable[..., None]
 
@@ -31,8 +30,7 @@ def serve(*, processes: int, as_json: bool) -> None:
     With --json, logs are JSON whatever TENURE_LOG_FORMAT says.
     """
     settings = settings_for("serve")
-    if not is_free(settings.port):
-        raise PortTaken(f"somebody listens on port {settings.port} (TENURE_PORT) already")
+    claim(settings.port, "TENURE_PORT")
     _run(settings, "tenure.entry.http.server:run", as_json=as_json, processes=processes)
 
 

@@ -31,3 +31,8 @@ def warn(name: str, what: str, fix: str) -> Result:
 def fail(name: str, what: str, fix: str) -> Result:
     """Say that something does not work."""
     return Result(name=name, state="fail", what=what, fix=fix)
+
+
+def several(count: int | str, one: str, many: str = "") -> str:
+    """Count in words: "1 row", "2 rows"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -10,8 +10,7 @@ from typing import Any, cast
 import click
 
 from tenure.entry.cli.group import attribute, json_option, say
-from tenure.entry.local.errors import PortTaken
-from tenure.entry.local.ports import is_free
+from tenure.entry.cli.port import claim
 from tenure.sandbox import postgres as embedded
 
 STATE = click.Path(dir_okay=False, path_type=Path)
@@ -42,7 +41,7 @@ def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     def ready(_url: str) -> None:
         _announce("STRIPE_API_BASE", port, as_json=as_json)
 
-    _claim(port)
+    claim(port)
     _runner("tenure.sandbox.stripe.server:run")(port=port, ready=ready, **options)
 
 
@@ -79,7 +78,7 @@ def stripe(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401
 @json_option
 def clerk(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
     """Run the pretended Clerk until Ctrl-C; GET /_sandbox tells its keys."""
-    _claim(port)
+    claim(port)
     key = "pk_test_" + b64encode(f"127.0.0.1:{port}$".encode()).decode()
     more = [f"CLERK_PUBLISHABLE_KEY={key}", "GET /_sandbox tells its secret key."]
     _announce("CLERK_API_BASE", port, *more, as_json=as_json)
@@ -111,7 +110,7 @@ def clerk(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 
 @json_option
 def workos(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401 (passed on as they are)
     """Run the pretended WorkOS until Ctrl-C; GET /_sandbox tells its keys."""
-    _claim(port)
+    claim(port)
     _announce("WORKOS_API_BASE", port, "GET /_sandbox tells its keys.", as_json=as_json)
     _runner("tenure.sandbox.workos.app:run")(port=port, **options)
 
@@ -138,7 +137,7 @@ def supabase(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     def ready() -> None:
         _announce("SUPABASE_URL", port, "GET /_sandbox tells its keys.", as_json=as_json)
 
-    _claim(port)
+    claim(port)
     _runner("tenure.sandbox.supabase.app:run")(port=port, ready=ready, **options)
 
 
@@ -154,7 +153,7 @@ def supabase(*, port: int, as_json: bool, **options: Any) -> None:  # noqa: ANN4
 @json_option
 def postgres(*, data: Path, port: int, as_json: bool) -> None:
     """Run a Postgres from the installed wheel until Ctrl-C; its address is printed first."""
-    _claim(port)
+    claim(port)
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)  # a server must not be left behind
     with suppress(KeyboardInterrupt), embedded.running(data.resolve(), port=port) as server:
@@ -166,15 +165,6 @@ def postgres(*, data: Path, port: int, as_json: bool) -> None:
         )
         server.process.wait()
         raise SystemExit(2)  # it ended by itself, which nobody asked for
-
-
-def _claim(port: int) -> None:
-    """See that the port can be had, before anything is said or begun.
-
-    Errors: PortTaken.
-    """
-    if not is_free(port):
-        raise PortTaken(f"somebody listens on port {port} already")
 
 
 def _announce(variable: str, port: int, *more: str, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """`tenure seats …`: who holds the seats of an organization, and how many there are."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import click
@@ -9,6 +9,7 @@ import click
 from tenure.base.errors import TenureError
 from tenure.entry.cli.asking import ACTOR, in_world
 from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.result import several
 from tenure.entry.worker.identity import policy_of
 from tenure.entry.world import World
 from tenure.identity import explain as names
@@ -18,13 +19,14 @@ from tenure.identity.model import Membership, Seats
 from tenure.identity.seats import Explained, SeatDesk
 
 NONE = "none"
+MOST = 999_999_999  # an integer of Postgres holds it
 
 
 class NoNumber(TenureError):
     """A limit is neither a number of seats nor the word `none`."""
 
     code = "cli.no_number"
-    hint = "Give a number from 0, or `none` to let what was bought decide."
+    hint = f"Give a number from 0 to {MOST}, or `none` to let what was bought decide."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Told:
     title: str
     seats: Explained
     called: dict[UUID, str]
+    lost: tuple[Membership, ...] = ()  # who had a seat before
 
 
 @click.group()
@@ -61,7 +64,8 @@ def explain(*, org: str, as_json: bool) -> None:
     raise SystemExit(0 if found.seats.is_right else 1)
 
 
-@seats.command()
+# Without this, -1 would be taken for an option, and not be told what is wrong with it.
+@seats.command(context_settings={"ignore_unknown_options": True})
 @click.argument("org")
 @click.argument("limit", metavar="N|none")
 @json_option
@@ -75,8 +79,9 @@ def limit(*, org: str, limit: str, as_json: bool) -> None:
     async def done(world: World) -> Told:
         async with world.db.statement() as tx:
             org_id = await names.one_organization(tx, org)
+        before = await _told(world, str(org_id))
         await _desk(world).fix(org_id, fixed, actor=ACTOR)
-        return await _told(world, str(org_id))
+        return _compared(before, await _told(world, str(org_id)))
 
     found = in_world(done)
     say(_data(found), _lines(found), as_json=as_json)
@@ -85,7 +90,7 @@ def limit(*, org: str, limit: str, as_json: bool) -> None:
 def _number(text: str) -> int | None:
     if text == NONE:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):  # noqa: PLR2004 (digits that an integer of Postgres holds)
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST))):
         raise NoNumber(f"{text} is no number of seats")
     return int(text)
 
@@ -101,6 +106,13 @@ async def _told(world: World, org: str) -> Told:
     async with world.db.statement() as tx:
         called = await names.names_of(tx, people)
     return Told(org_id=org_id, title=named.name, seats=found, called=called)
+
+
+def _compared(before: Told, after: Told) -> Told:
+    """Say who lost a seat in between."""
+    held = {one.id for one in before.seats.holders}
+    lost = tuple(one for one in after.seats.waiting if one.id in held)
+    return replace(after, lost=lost)
 
 
 def _desk(world: World) -> SeatDesk:
@@ -119,6 +131,7 @@ def _data(found: Told) -> dict[str, object]:
         "is_right": found.seats.is_right,
         "holders": [_member(found, one) for one in found.seats.holders],
         "waiting": [_member(found, one) for one in found.seats.waiting],
+        "lost": [_member(found, one) for one in found.lost],
     }
 
 
@@ -135,11 +148,14 @@ def _member(found: Told, member: Membership) -> dict[str, object]:
 def _lines(found: Told) -> Iterator[str]:
     explained = found.seats
     seats = explained.seats
-    yield f"{found.title} ({found.org_id}): {seats.used} seats taken, {_limit(seats)}"
+    yield f"{found.title} ({found.org_id}): {several(seats.used, 'seat')} taken, {_limit(seats)}"
     for one in explained.holders:
         yield f"  holds a seat   {_line(found, one)}"
     for one in explained.waiting:
         yield f"  beyond it      {_line(found, one)}"
+    if found.lost:
+        names = ", ".join(_called(found, one) for one in found.lost)
+        yield f"  {several(len(found.lost), 'seat')} taken away by this limit: {names}"
     if not explained.is_right:
         yield f"  WRONG: the counter says {seats.used}, the rows say {len(explained.holders)}"
 
@@ -155,5 +171,9 @@ def _limit(seats: Seats) -> str:
 
 def _line(found: Told, member: Membership) -> str:
     since = member.joined_at or member.created_at
-    called = found.called.get(member.user_id, str(member.user_id))
-    return f"{called}, {member.role}, {member.status.value}, since {since:%Y-%m-%d %H:%M}"
+    role, status = member.role, member.status.value
+    return f"{_called(found, member)}, {role}, {status}, since {since:%Y-%m-%d %H:%M}"
+
+
+def _called(found: Told, member: Membership) -> str:
+    return found.called.get(member.user_id, str(member.user_id))

@@ -8,9 +8,11 @@ from functools import partial
 import click
 
 from tenure.base.errors import TenureError
+from tenure.base.settings import Settings
 from tenure.entry.cli.asking import ACTOR, in_world
-from tenure.entry.cli.explained import lines_of
+from tenure.entry.cli.explained import data_of, lines_of
 from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.result import several
 from tenure.entry.worker.identity import identity_reconcilers, walkers
 from tenure.entry.world import World
 from tenure.identity import explain as reasons
@@ -30,7 +32,10 @@ class NothingToAsk(TenureError):
     """There is no provider that could be asked."""
 
     code = "cli.nothing_to_ask"
-    hint = "Set CLERK_SECRET_KEY or WORKOS_API_KEY: without a key there is only what events say."
+    hint = (
+        "Set CLERK_SECRET_KEY or WORKOS_API_KEY, or for Supabase Auth SUPABASE_URL, with "
+        "DATABASE_URL its own database: otherwise there is only what events and tokens say."
+    )
 
 
 class NoSuchEvent(TenureError):
@@ -121,7 +126,7 @@ def explain(*, name: str, as_json: bool) -> None:
 
     found = in_world(told)
     lines = (line for one in found for line in lines_of(one))
-    say([asdict(one) for one in found], lines, as_json=as_json)
+    say([data_of(one) for one in found], lines, as_json=as_json)
 
 
 @sync.command()
@@ -236,8 +241,18 @@ def _chosen(world: World, provider: str | None) -> list[Walker]:
     """
     found = [w for w in walkers(world) if provider in (None, w.directory.provider)]
     if not found:
-        raise NothingToAsk(f"there is no key for {provider or 'any provider'}")
+        raise NothingToAsk(_lacking(world.settings, provider))
     return found
+
+
+def _lacking(settings: Settings, provider: str | None) -> str:
+    if provider != "supabase":
+        return f"there is no key for {provider or 'any provider'}"
+    if not settings.supabase_url:
+        return "SUPABASE_URL is not set"
+    if "supabase" not in settings.trusted:
+        return "TENURE_IDENTITY does not name supabase, and another provider is set"
+    return "the database of DATABASE_URL has no auth.users"
 
 
 def _show(provider: str, step: Step) -> None:
@@ -257,11 +272,15 @@ def _drift_lines(found: Sequence[Compared]) -> Iterator[str]:
     for one in found:
         yield from map(_difference_line, one.differences)
         counted = Counter(d.reason for d in one.differences)
-        yield f"{one.provider}: {len(one.differences)} differ{_in_words(counted)}"
+        yield f"{one.provider}: {_differ(one.differences)}{_in_words(counted)}"
         if one.left is None:
             continue
-        yield f"{one.provider}: {one.looks} looks; {len(one.left)} differ still"
+        yield f"{one.provider}: {several(one.looks, 'look')}; {_differ(one.left)} still"
         yield from map(_difference_line, one.left)
+
+
+def _differ(found: Sequence[Difference]) -> str:
+    return several(len(found), "differs", "differ")
 
 
 def _difference_line(one: Difference) -> str:

@@ -165,11 +165,12 @@ def _lines(plan: Plan, tries: Sequence[tuple[str, str]]) -> Iterator[str]:
     home = _shown(plan.home.path)
     yield ""
     yield click.style("Running, until Ctrl-C", bold=True)
-    yield f"  service   {plan.service}  (/docs lists every address)"
+    yield f"  service   {plan.service}  (/openapi.json lists every address)"
     yield f"  Stripe    {plan.stripe}  (pretended: no money moves)"
     yield f"  {plan.who.title:<9} {plan.site.url}  (pretended)"
     yield f"  Postgres  {plan.database()}"
-    yield f"  data      {home}  (logs: *.log; settings of the service: settings.env)"
+    yield f"  data      {home}  (logs: *.log)"
+    yield f"  commands  set -a; . {home}/settings.env; set +a   # then: tenure doctor"
     yield ""
     yield click.style("Three things to try", bold=True) + " (the token is good for 12 hours)"
     for what, command in tries:

@@ -11,13 +11,17 @@ from tenure.billing.model import LIVE
 from tenure.entry.cli.asking import ACTOR, in_world
 from tenure.entry.cli.db import NotConfirmed
 from tenure.entry.cli.group import json_option, say
+from tenure.entry.cli.result import several
 from tenure.entry.worker.identity import policy_of
 from tenure.entry.world import World
 from tenure.identity import explain, reference_lint
 from tenure.identity.leave import Behind, Leave, Leaving
 from tenure.identity.model import UserId
 from tenure.identity.reference_lint import Finding
-from tenure.identity.references import Effect, ForeignKey
+from tenure.identity.references import Action, Effect, ForeignKey
+
+# A key that would forbid it does not, where its rows are deleted on another way.
+WITH_HER = (Action.CASCADE, Action.NO_ACTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ def delete(*, user: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     if not yes:
         _ask(found, may_ask=not as_json)
     in_world(partial(_done, user_id=found.leaving.user_id))
-    lines = [*_lines(found), "deleted"]
+    lines = [*(_lines(found) if yes else ()), "deleted"]
     say(_data(found, deleted=True), lines, as_json=as_json)
 
 
@@ -113,11 +117,10 @@ def _leave(world: World) -> Leave:
 
 def _ask(found: Told, *, may_ask: bool) -> None:
     whom = found.leaving.email or str(found.leaving.user_id)
-    if not (may_ask and sys.stdin.isatty()):
-        raise NotConfirmed(f"would delete {whom}")
-    for line in _lines(found):
-        click.echo(line)
-    if not click.confirm(f"Delete {whom}?"):
+    if may_ask:  # JSON has room for one answer only, and that is the refusal
+        for line in _lines(found):
+            click.echo(line)
+    if not (may_ask and sys.stdin.isatty() and click.confirm(f"Delete {whom}?")):
         raise NotConfirmed(f"would delete {whom}")
 
 
@@ -162,7 +165,10 @@ def _lines(found: Told) -> Iterator[str]:
         yield f"  WITHOUT AN ADMIN afterwards: {org}"
     yield from map(_behind_line, (one for one in plan.behind if one.rows != 0))
     yield from (
-        f"  {one.table}: {one.rows} rows stay ({one.why})" for one in plan.remaining if one.rows
+        f"  {one.table}: {several(one.rows, 'row')} {'stays' if one.rows == 1 else 'stay'}"
+        f" ({one.why})"
+        for one in plan.remaining
+        if one.rows
     )
     yield from map(_supabase_line, plan.at_supabase)
     for subscription in found.paying:
@@ -172,14 +178,25 @@ def _lines(found: Told) -> Iterator[str]:
 
 
 def _behind_line(one: Behind) -> str:
-    rows = "?" if one.rows is None else str(one.rows)
-    return f"  {one.key} ON DELETE {one.key.action}: {rows} rows: {one.fate}"
+    return f"  {one.key} ON DELETE {one.key.action}: {_rows(one.rows)}: {one.fate}"
 
 
 def _supabase_line(one: Effect) -> str:
-    rows = "?" if one.rows is None else str(one.rows)
-    what = "forbid it" if one.key.action.blocks and one.left else "go with her, or are emptied"
-    return f"  at Supabase, {one.key} ON DELETE {one.key.action}: {rows} rows {what}"
+    return f"  at Supabase, {one.key} ON DELETE {one.key.action}: {_rows(one.rows)}: {_there(one)}"
+
+
+def _there(one: Effect) -> str:
+    """Say what becomes of rows when Supabase deletes her; those that go are not in the way."""
+    action = one.key.action
+    if action.blocks and one.rows is None:
+        return "would forbid it, if there are any"
+    if action.blocks and (one.left or action is Action.RESTRICT):
+        return "would forbid it"
+    return "deleted with her" if action in WITH_HER else "emptied"
+
+
+def _rows(count: int | None) -> str:
+    return several("?" if count is None else count, "row")
 
 
 def _lint_lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -67,6 +67,15 @@ class NotFound(TenureError):
     hint: ClassVar[str] = "Check the address; /openapi.json lists every one."
 
 
+class NotYours(NotFound):
+    """The organization is not the one that the session is active in, or does not exist."""
+
+    hint: ClassVar[str] = (
+        "The organization that is active in your session must be the one in the address: switch "
+        "to it at the provider, and send the new token. Without one, see /me."
+    )
+
+
 # The most special class that is listed decides.
 STATUS: dict[type[TenureError], int] = {
     **told.UNDECIDED,
@@ -85,6 +94,7 @@ STATUS: dict[type[TenureError], int] = {
     identity.NoFreeSeat: 409,
     identity.NoSuchMember: 404,
     identity.LastAdmin: 409,
+    identity.OnlyOwners: 403,
     identity.NotInThatState: 409,
     BadPlace: 422,
     identity.StaleAnswer: 503,

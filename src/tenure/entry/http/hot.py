@@ -35,6 +35,7 @@ Read = Callable[[World, Scope, bytes], Knock]
 
 JSON = (b"content-type", b"application/json")
 GATE_FOR = "/gate/for/"
+METHOD_HEADERS = frozenset({b"x-forwarded-method", b"x-original-method"})
 
 
 def webhook(read: Read) -> Door:
@@ -127,8 +128,8 @@ async def _decision(service: Service, scope: Scope) -> Decision:
 
 def _methods(scope: Scope) -> set[str]:
     """List the methods that a proxy says the guarded request has, and our own."""
-    said = (_header(scope, name) for name in (b"x-forwarded-method", b"x-original-method"))
-    return {scope["method"], *(method.upper() for method in said if method)}
+    said = (v.decode("latin-1").upper() for k, v in scope["headers"] if k in METHOD_HEADERS)
+    return {scope["method"], *filter(None, said)}
 
 
 def needs_of(scope: Scope) -> Needs:

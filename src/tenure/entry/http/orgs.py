@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from tenure.entry.http.errors import NotFound
+from tenure.entry.http.errors import NotYours
 from tenure.entry.http.guard import Caller, SignedIn
 from tenure.gate import told
 from tenure.journal import audit
@@ -73,5 +73,5 @@ def own(org: str, caller: Caller) -> UUID:
     """Check that the address names the caller's own organization; another one does not exist."""
     key = caller.facts.org_id
     if key is None or org not in {"current", str(key), caller.who.org_id}:
-        raise NotFound("there is no such organization for you")
+        raise NotYours("your session is not in that organization")
     return key

@@ -1,13 +1,13 @@
 """Sessions that we keep: a handle for the browser or the client, fresh access tokens for it."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Cookie, Header, Request, Response
+from fastapi import APIRouter, Cookie, Depends, Header, Request, Response
 from pydantic import BaseModel, Field
 
 from tenure.base.budget import Budget
@@ -17,15 +17,23 @@ from tenure.entry.http.billing import In
 from tenure.entry.http.errors import NotConfigured
 from tenure.entry.world import Service
 from tenure.identity.errors import NoToken, WrongParty
-from tenure.identity.refresh import Broker, Live
+from tenure.identity.refresh import Broker, CodeRefused, Live
 from tenure.identity.sealed import Sealer
 from tenure.identity.session import bearer
 from tenure.identity.workos_tokens import Door
 
-router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+async def never_stored(response: Response) -> None:
+    """Keep every cache from keeping what these doors say."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=[Depends(never_stored)])
 
 COOKIE = "tenure_session"
 COOKIE_LASTS = timedelta(days=30)  # since the last refresh; the provider decides when it is over
+# RFC 6749, 10.10 asks for 128 bits, which no fewer characters hold; the signs are those of a query.
+CODE = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
 
 OrgId = Annotated[
     str, Field(max_length=255, pattern=r"^[\x21-\x7e]+$", examples=["org_ExampleOnly"])
@@ -101,14 +109,16 @@ async def begin(body: SignInIn, request: Request, response: Response) -> Session
     with PKCE, and send `code_verifier`, so that nobody can slip you a code of her own.
     """
     broker = await broker_of(request)
-    service: Service = request.app.state.service
-    await codes_budget(service.world.settings).spend(broker.db)  # whoever asks costs a call
+    if body.cookie:
+        _check_origin(request)
+    if not CODE.fullmatch(body.code):  # that much is known without a call
+        raise CodeRefused("no sign-in of the provider ends with such a code", why="shape")
+    await codes_budget(_settings(request)).spend(broker.db)  # whoever asks costs a call
     handle, live = await broker.begin(
         body.code,
         code_verifier=body.code_verifier,
         user_agent=request.headers.get("user-agent"),
     )
-    response.headers["Cache-Control"] = "no-store"
     if body.cookie:
         _set_cookie(request, response, handle)
     return SessionOut(handle=None if body.cookie else handle, **_told(live))
@@ -132,7 +142,6 @@ async def refresh(
     handle = _handle(request, authorization, kept)
     wanted = None if body is None else body.organization_id
     live = await broker.refresh(handle, org_id=wanted)
-    response.headers["Cache-Control"] = "no-store"
     if authorization is None:
         _set_cookie(request, response, handle)
     return TokenOut(**_told(live))
@@ -146,7 +155,7 @@ async def end(
     broker = await broker_of(request)
     revoked = await broker.end(_handle(request, authorization, kept))
     if authorization is None:
-        response.delete_cookie(COOKIE, path=router.prefix)
+        response.delete_cookie(COOKIE, **_kept_as(request))
     return EndedOut(revoked=revoked)
 
 
@@ -232,22 +241,51 @@ def _handle(request: Request, authorization: str | None, kept: str | None) -> st
         return bearer(authorization)
     if kept is None:
         raise NoToken("the request carries no handle of a session")
-    settings: Settings = request.app.state.service.world.settings
-    origin = request.headers.get("origin")
-    own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if not own and origin not in settings.cors_origins:
-        raise WrongParty("the cookie was sent by a page of another site")
+    _check_origin(request)
     return kept
+
+
+def _settings(request: Request) -> Settings:
+    service: Service = request.app.state.service
+    return service.world.settings
+
+
+def _check_origin(request: Request) -> None:
+    """See that a page of ours asks: one of the configured origins, or of the host that it names.
+
+    A proxy may put its own name into Host; then the configured ones are all there is. Texts are
+    compared, as nothing that a stranger wrote needs to be taken apart for it.
+    Errors: WrongParty.
+    """
+    origin, settings = request.headers.get("origin"), _settings(request)
+    if origin is None:  # no browser asks, or a page of the very same origin
+        return
+    host = request.headers.get("host", "")
+    own = {f"https://{host}"} if _is_secure(settings) else {f"https://{host}", f"http://{host}"}
+    if origin not in own.union(settings.cors_origins, settings.return_origins):
+        raise WrongParty("the cookie would be that of a page of another site")
+
+
+def _is_secure(settings: Settings) -> bool:
+    """Say whether browsers must send the cookie over TLS alone: as settings say, never a request.
+
+    Without it, only where pages are configured, and each of them is at http on this machine.
+    """
+    origins = (*settings.cors_origins, *settings.return_origins)
+    plain = [each.startswith("http://") and is_loopback(each) for each in origins]
+    return not (plain and all(plain))
 
 
 def _set_cookie(request: Request, response: Response, handle: str) -> None:
     """Set the handle where no script reads it, and no other site's page makes a browser send it."""
-    response.set_cookie(
-        COOKIE,
-        handle,
-        max_age=round(COOKIE_LASTS.total_seconds()),
-        path=router.prefix,
-        secure=not is_loopback(str(request.base_url)),
-        httponly=True,
-        samesite="lax",
-    )
+    lasts = round(COOKIE_LASTS.total_seconds())
+    response.set_cookie(COOKIE, handle, max_age=lasts, **_kept_as(request))
+
+
+def _kept_as(request: Request) -> Any:  # noqa: ANN401 (the same arguments of two methods)
+    return {
+        "path": router.prefix,
+        "secure": _is_secure(_settings(request)),
+        "httponly": True,
+        "samesite": "lax",
+    }

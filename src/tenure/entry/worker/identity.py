@@ -1,6 +1,5 @@
 """What the worker does about identity: one reconciler for each kind of thing at each provider."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +8,8 @@ from tenure.base.budget import BudgetSpent
 from tenure.base.log import log
 from tenure.entry.world import World
 from tenure.identity import poll, walk_store
-from tenure.identity.act import Policy
-from tenure.identity.errors import ProviderTrouble, Refused
+from tenure.identity.act import UNLIMITED, Policy
+from tenure.identity.errors import ProviderTrouble, Refused, TooManyMissing
 from tenure.identity.fulfil import Fulfilment
 from tenure.identity.instance import Instance
 from tenure.identity.model import Kind
@@ -20,7 +19,6 @@ from tenure.identity.workos import WorkosDirectory
 from tenure.journal.reconcile import Reconciler
 
 KINDS: tuple[Kind, ...] = ("user", "org", "membership", "session")
-NO_LIMIT = sys.maxsize
 USERS_ONLY = frozenset({"supabase"})  # providers that know of no organizations
 
 
@@ -37,7 +35,7 @@ def policy_of(world: World) -> Policy:
 def _policy(world: World, provider: str) -> Policy:
     """Read the company's decisions for one provider."""
     if provider in USERS_ONLY:  # our own database: it cannot be the wrong one, nor lag
-        return replace(policy_of(world), absence_limit=NO_LIMIT)
+        return replace(policy_of(world), absence_limit=UNLIMITED)
     return policy_of(world)
 
 
@@ -77,7 +75,7 @@ def walkers(world: World) -> Sequence[Walker]:
             db=world.db,
             clock=world.clock,
             ids=world.ids,
-            policy=policy_of(world),
+            policy=_policy(world, directory.provider),
         )
         for directory in world.directories.values()
     ]
@@ -89,7 +87,7 @@ async def walk_all(world: World) -> None:
         provider = walker.directory.provider
         try:
             counts = await _walk(walker)
-        except (ProviderTrouble, BudgetSpent) as exc:
+        except (ProviderTrouble, TooManyMissing, BudgetSpent) as exc:
             log.warning("worker.walk_put_off", provider=provider, code=exc.code, error=str(exc))
             continue
         log.info("worker.walked", provider=provider, **(counts or {}))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from procrastinate import App
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
 
 from tenure.base.log import log
@@ -113,7 +113,9 @@ def _add_periodic(queue: App, world: World) -> None:
     @queue.task(name="poll", queue=CHORES, queueing_lock="poll", lock="poll")
     async def _poll(timestamp: int) -> None:  # noqa: ARG001 (as above)
         if await poll_events(world):
-            await walk_all(world)
+            with suppress(AlreadyEnqueued):  # another one waits already
+                walk = queue.configure_task("walk", queue=CHORES, queueing_lock="walk", lock="walk")
+                await walk.defer_async(timestamp=0)
 
     @queue.periodic(cron=NIGHTLY)
     @queue.task(name="retain", queue=CHORES, queueing_lock="retain", lock="retain")

@@ -1,16 +1,12 @@
 """The pretended Clerk as a web application, in this process or in its own."""
 
-import asyncio
 import contextlib
-import socket
-import threading
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,26 +14,25 @@ from starlette.types import ASGIApp
 
 from tenure.base.clock import Clock, SystemClock
 from tenure.base.ids import Ids, RandomIds
+from tenure.sandbox import jose
 from tenure.sandbox.clerk import (
     control,
     invitations,
     members,
     organizations,
     sessions,
-    signing,
     svix,
     users,
 )
-from tenure.sandbox.clerk.control import Watch
 from tenure.sandbox.clerk.door import Door
 from tenure.sandbox.clerk.ratelimit import RateLimit
 from tenure.sandbox.clerk.world import Refused, World, load
+from tenure.sandbox.faults import FaultOfTime, Watch
 from tenure.sandbox.mailroom import Unsendable
+from tenure.sandbox.serving import a_port, beside, carrying, make_server, port_of, url_at
 
-HOST = "127.0.0.1"
 INSIDE = "http://clerk.test"
 ORIGIN = "http://localhost:3000"
-START_SECONDS = 10.0
 
 
 class Setup(TypedDict, total=False):
@@ -80,24 +75,14 @@ class Inside:
 
 def build(world: World, *, rate: int = 0, wire: bool = True) -> ASGIApp:
     """Put the routes together; without a wire there is no line to cut."""
-
-    @contextlib.asynccontextmanager
-    async def life(_app: Starlette) -> AsyncGenerator[None]:
-        async with httpx.AsyncClient(timeout=None, trust_env=False) as http:  # noqa: S113 (the courier keeps the time)
-            carrying = asyncio.create_task(world.courier.run(http))
-            yield
-            carrying.cancel()
-            await asyncio.gather(carrying, return_exceptions=True)
-            world.save()
-
     routes = (users, sessions, organizations, members, invitations, control)
     app = Starlette(
         routes=[route for module in routes for route in module.routes],
         exception_handlers={Refused: _answer},
-        lifespan=life,
+        lifespan=lambda _: carrying(world.courier, world.save),
     )
     app.state.world = world
-    app.state.watch = watch = Watch()
+    app.state.watch = watch = Watch[FaultOfTime]()
     limit = RateLimit(clock=world.clock, limit=rate)
     return Door(app, world=world, watch=watch, limit=limit, wire=wire)
 
@@ -148,22 +133,17 @@ def _register(world: World, url: str, given: str) -> None:
 
 def run(*, port: int, **setup: Unpack[Setup]) -> None:
     """Serve in this process until it is told to stop."""
-    world = open_world(f"http://{HOST}:{port}", **setup)
-    _server(build(world, rate=setup.get("rate", 0)), port).run()
+    world = open_world(url_at(port), **setup)
+    make_server(build(world, rate=setup.get("rate", 0)), port).run()
 
 
 @contextlib.contextmanager
 def running_clerk(**setup: Unpack[Setup]) -> Generator[Running]:
     """Serve on a free port beside the caller, in a thread, until the block ends."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        world = open_world(f"http://{HOST}:{port}", **setup)
-        server = _server(build(world, rate=setup.get("rate", 0)), port)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            _wait_until_started(server, thread)
+    with a_port() as listener:
+        world = open_world(url_at(port_of(listener)), **setup)
+        server = make_server(build(world, rate=setup.get("rate", 0)))
+        with beside(server, listener, "Clerk"):
             yield Running(
                 url=world.url,
                 secret_key=world.state.secret_key,
@@ -171,9 +151,6 @@ def running_clerk(**setup: Unpack[Setup]) -> Generator[Running]:
                 origin=world.origin,
                 world=world,
             )
-        finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -182,7 +159,7 @@ async def clerk_inside(url: str = INSIDE, **setup: Unpack[Setup]) -> AsyncGenera
 
     They are carried by the `http` of the setup. All of these share one signing key.
     """
-    world = open_world(url, pem=signing.shared_pem(), **setup)
+    world = open_world(url, pem=jose.shared_pem("clerk"), **setup)
     app = build(world, rate=setup.get("rate", 0), wire=False)
     transport = httpx.ASGITransport(app)
     headers = {"authorization": f"Bearer {world.state.secret_key}"}
@@ -194,29 +171,3 @@ async def clerk_inside(url: str = INSIDE, **setup: Unpack[Setup]) -> AsyncGenera
             transport=transport,
             http=http,
         )
-
-
-def _server(app: ASGIApp, port: int) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=HOST,
-            port=port,
-            lifespan="on",
-            ws="none",
-            access_log=False,
-            log_level="critical",  # a fault that breaks a connection is meant, not an error
-            timeout_graceful_shutdown=1,
-        )
-    )
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    tick = threading.Event()
-    for _ in range(int(START_SECONDS * 100)):
-        if server.started:
-            return
-        if not thread.is_alive():
-            break
-        tick.wait(0.01)
-    raise RuntimeError("the Clerk sandbox did not start")

@@ -1,8 +1,5 @@
 """The sandbox's own door, `/_sandbox`: break things, and see what happened. Clerk has none."""
 
-from collections import Counter
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TypeVar, cast
 
 import msgspec
@@ -16,29 +13,9 @@ from tenure.sandbox.clerk.sessions import close
 from tenure.sandbox.clerk.shelf import Json
 from tenure.sandbox.clerk.signing import Signer, SigningKey
 from tenure.sandbox.clerk.world import Refused, World
+from tenure.sandbox.faults import FaultOfTime, Watch, count_requests
 from tenure.sandbox.mailroom import doors
 from tenure.sandbox.mischief import TROUBLES, UnknownTrouble
-
-
-class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Something that goes wrong with the next `count` requests whose path starts with `match`.
-
-    "500" and "429" answer so; "refuse" breaks the connection; "latency" waits `seconds` first;
-    "done_500" does what was asked, and then answers so; "stale" answers a GET from the state as it
-    was `back` acts ago. A `match` with a star is a glob.
-    """
-
-    name: str
-    count: int = 1
-    match: str = "/"
-    seconds: float = 1.0
-    back: int = 1
-
-    def hits(self, method: str, path: str) -> bool:
-        """Tell whether a request is meant."""
-        if self.name == "stale" and method != "GET":
-            return False
-        return fnmatchcase(path, self.match) if "*" in self.match else path.startswith(self.match)
 
 
 class Trouble(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +36,8 @@ class Named(msgspec.Struct):
 
 T = TypeVar("T")
 LEAVING = {"end": "ended", "remove": "removed"}
+# "500" and "429" answer so; "refuse" breaks the connection; "latency" waits first; "done_500" does
+# what was asked, and then answers so; "stale" answers from the state as it was some acts ago.
 FAULTS = frozenset({"500", "429", "refuse", "latency", "done_500", "stale"})
 
 
@@ -74,27 +53,9 @@ class Minted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     key: int = 0  # which of the instance's published keys, newest first
 
 
-@dataclass(slots=True)
-class Watch:
-    """What was asked, and what shall go wrong next."""
-
-    requests: Counter[str] = field(default_factory=Counter[str])
-    faults: list[Fault] = field(default_factory=list[Fault])
-
-    def strike(self, method: str, path: str) -> Fault | None:
-        """Take one use of the first fault that is meant for this request; -1 is used for ever."""
-        for fault in self.faults:
-            if fault.hits(method, path):
-                fault.count -= fault.count > 0
-                if fault.count == 0:
-                    self.faults.remove(fault)
-                return fault
-        return None
-
-
-def watch_of(request: Request) -> Watch:
+def watch_of(request: Request) -> Watch[FaultOfTime]:
     """Find what this sandbox has noted."""
-    return cast("Watch", request.app.state.watch)
+    return cast("Watch[FaultOfTime]", request.app.state.watch)
 
 
 async def show(request: Request) -> Response:
@@ -141,16 +102,8 @@ async def mint(request: Request) -> Response:
     return answer({"object": "token", "jwt": token})
 
 
-async def count_requests(request: Request) -> Response:
-    """`GET /_sandbox/requests`: how often each path was asked; `DELETE` starts again at 0."""
-    watch = watch_of(request)
-    if request.method == "DELETE":
-        watch.requests.clear()
-    return answer({"total": watch.requests.total(), "by_path": dict(watch.requests)})
-
-
 async def faults(request: Request) -> Response:
-    """`GET`, `POST` (a `Fault` or a `Trouble`) or `DELETE` (all) at `/_sandbox/faults`."""
+    """`GET`, `POST` (one of `FAULTS`, or a `Trouble`) or `DELETE` (all) at `/_sandbox/faults`."""
     watch, courier = watch_of(request), world_of(request).courier
     if request.method == "POST":
         _plan(world_of(request), watch, await request.body())
@@ -161,11 +114,11 @@ async def faults(request: Request) -> Response:
     return answer([*(msgspec.to_builtins(fault) for fault in watch.faults), *troubles])
 
 
-def _plan(world: World, watch: Watch, raw: bytes) -> None:
+def _plan(world: World, watch: Watch[FaultOfTime], raw: bytes) -> None:
     name = _parsed(raw, Named).name
     if name in FAULTS:
-        fault = _parsed(raw, Fault)
-        if fault.count == 0 or fault.count < -1 or fault.back < 1:
+        fault = _parsed(raw, FaultOfTime)
+        if not fault.is_sensible():
             raise Refused(422, "form_param_value_invalid", "count is -1 or above 0, back above 0")
         watch.faults.append(fault)
     elif name in {*TROUBLES, "drop"}:

@@ -8,9 +8,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenure.sandbox.clerk.asking import check_secret
-from tenure.sandbox.clerk.control import Fault, Watch
 from tenure.sandbox.clerk.ratelimit import RateLimit
 from tenure.sandbox.clerk.world import Refused, World
+from tenure.sandbox.faults import FaultOfTime, Watch
+from tenure.sandbox.serving import promise, saving, unheard
 
 TOO_MANY = 429
 
@@ -19,7 +20,7 @@ class Door:
     """The way in for every request."""
 
     def __init__(
-        self, app: ASGIApp, *, world: World, watch: Watch, limit: RateLimit, wire: bool
+        self, app: ASGIApp, *, world: World, watch: Watch[FaultOfTime], limit: RateLimit, wire: bool
     ) -> None:
         self._app = app
         self._world = world
@@ -31,10 +32,9 @@ class Door:
         """Handle one request."""
         if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
             return await self._inside(scope, receive, send)
-        self._watch.requests[f"{scope['method']} {scope['path']}"] += 1
         fault = self._watch.strike(scope["method"], scope["path"])
         if fault is not None and fault.name == "latency":
-            await asyncio.sleep(fault.seconds)
+            await asyncio.sleep(fault.wait())
         if fault is not None and fault.name == "refuse":
             return await self._cut(send)
         instead = _failure(fault) or self._refusal(scope)
@@ -43,12 +43,12 @@ class Door:
         return await self._through(fault, scope, receive, send)
 
     async def _through(
-        self, fault: Fault | None, scope: Scope, receive: Receive, send: Send
+        self, fault: FaultOfTime | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if fault is not None and fault.name == "stale":
             await self._stale(fault.back, scope, receive, send)
         elif fault is not None and fault.name == "done_500":
-            await self._inside(scope, receive, _unheard)
+            await self._inside(scope, receive, unheard)
             await _refused(500)(scope, receive, send)
         else:
             await self._inside(scope, receive, send)
@@ -67,12 +67,10 @@ class Door:
         return None if wait is None else _refused(TOO_MANY, wait)
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        changes = scope["type"] == "http" and scope["method"] != "GET"
-        if changes:
-            self._world.history.begin()
-        await self._app(scope, receive, send)
-        if changes:
-            self._world.save()
+        if scope["type"] != "http" or scope["method"] == "GET":
+            return await self._app(scope, receive, send)
+        self._world.history.begin()
+        return await self._app(scope, receive, saving(self._world.save, send))
 
     async def _stale(self, back: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from the past; a GET waits for nothing inside, so nobody else gets there."""
@@ -89,9 +87,7 @@ class Door:
     async def _cut(self, send: Send) -> None:
         if not self._wire:
             raise httpx.ReadError("a fault of the sandbox")
-        # Promise a body and never send it: the server cuts the line.
-        headers = [(b"content-length", b"1")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await promise(send)
 
 
 def _check_offered(world: World, path: str) -> None:
@@ -99,10 +95,10 @@ def _check_offered(world: World, path: str) -> None:
         raise Refused(403, "organization_not_enabled_in_instance", "organizations are turned off")
 
 
-def _failure(fault: Fault | None) -> Response | None:
+def _failure(fault: FaultOfTime | None) -> Response | None:
     if fault is None or not fault.name.isdecimal():
         return None
-    return _refused(int(fault.name), max(1, round(fault.seconds)))
+    return _refused(int(fault.name), max(1, round(fault.wait())))
 
 
 def _refused(status: int, wait: int = 1) -> Response:
@@ -110,7 +106,3 @@ def _refused(status: int, wait: int = 1) -> Response:
     refused = Refused(status, code, "a fault of the sandbox")
     retry = {"retry-after": str(wait)} if status == TOO_MANY else None
     return JSONResponse(refused.body, status, retry)
-
-
-async def _unheard(_message: Message) -> None:
-    """Send nothing to anybody."""

@@ -1,28 +1,15 @@
 """A pretended Stripe in a thread, for tests and for one-process demonstrations."""
 
-import threading
-import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 import httpx
-import uvicorn
 
-from tenure.base.errors import TenureError
+from tenure.sandbox.serving import beside
 from tenure.sandbox.stripe.model import Obj
 from tenure.sandbox.stripe.server import Setup, address_of, listen, make_server, prepared
-
-START_WITHIN = 10.0
-STOP_WITHIN = 10.0
-
-
-class NotStarted(TenureError):
-    """The sandbox did not come up."""
-
-    code = "sandbox.not_started"
-    hint = "Look for a traceback above: the server's thread has ended."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +54,15 @@ def running_stripe(*, port: int = 0, **setup: Unpack[Setup]) -> Generator[Box]:
     `box.secret_key` is a key that works: the one that `policy` fixes, else any.
     """
     world = prepared(**setup)
-    server = make_server(world)
-    sock = listen("127.0.0.1", port)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-    thread.start()
     try:
-        _wait_for(server, thread)
-        key = world.policy.secret_key or "sk_test_sandbox"
-        with httpx.Client(trust_env=False, timeout=90.0) as client:
+        with (
+            closing(listen("127.0.0.1", port)) as sock,
+            beside(make_server(world), sock, "Stripe"),
+            httpx.Client(trust_env=False, timeout=90.0) as client,
+        ):
+            key = world.policy.secret_key or "sk_test_sandbox"
             yield Box(url=address_of(sock), secret_key=key, client=client)
     finally:
-        server.should_exit = True
-        thread.join(STOP_WITHIN)
-        sock.close()
         kept = setup.get("state")
         if kept is not None:
             world.state.save(kept)
-
-
-def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
-    deadline = time.monotonic() + START_WITHIN
-    while not server.started:
-        if not thread.is_alive() or time.monotonic() > deadline:
-            raise NotStarted("the pretended Stripe did not start")
-        time.sleep(0.01)

@@ -2,14 +2,11 @@
 
 import asyncio
 import contextlib
-import socket
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -20,13 +17,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tenure.base.clock import Clock, SystemClock
 from tenure.base.db import Db
 from tenure.base.ids import Ids, RandomIds
+from tenure.sandbox.faults import Fault, Watch
+from tenure.sandbox.serving import a_port, beside, make_server, port_of, promise, saving, url_at
 from tenure.sandbox.supabase import asking, control, database, people, sessions
-from tenure.sandbox.supabase.control import Fault, Watch
 from tenure.sandbox.supabase.signing import Algorithm
 from tenure.sandbox.supabase.world import Refused, World, load
 
-HOST = "127.0.0.1"
-START_SECONDS = 10.0
 BASE = "/auth/v1"
 OPEN = (f"{BASE}/.well-known/", f"{BASE}/health")  # what the gateway lets through without a key
 VERSION = "2024-01-01"  # of the answers' shape, as newer clients ask for it
@@ -60,7 +56,7 @@ class Running:
 class Door:
     """Stands before the routes: counts, breaks what shall break, asks for the key, saves."""
 
-    def __init__(self, app: ASGIApp, *, world: World, watch: Watch) -> None:
+    def __init__(self, app: ASGIApp, *, world: World, watch: Watch[Fault]) -> None:
         self._app = app
         self._world = world
         self._watch = watch
@@ -70,12 +66,10 @@ class Door:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         if scope["path"].startswith("/_sandbox"):
-            await self._app(scope, receive, send)
-            return self._world.save()
-        self._watch.requests[f"{scope['method']} {scope['path']}"] += 1
-        fault = self._watch.strike(scope["path"])
+            return await self._app(scope, receive, saving(self._world.save, send))
+        fault = self._watch.strike(scope["method"], scope["path"])
         if fault is not None and fault.name == "latency":
-            await asyncio.sleep(fault.seconds)
+            await asyncio.sleep(fault.wait())
         elif fault is not None:
             return await _break(fault, scope, receive, send)
         try:
@@ -87,15 +81,13 @@ class Door:
 
 
 async def _break(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-    if fault.name == "refuse":  # promise a body and never send it: the server cuts the line
-        headers = [(b"content-length", b"1")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        return
+    if fault.name == "refuse":
+        return await promise(send)
     status = int(fault.name)
     reasons = {429: "over_request_rate_limit"}
     reason = reasons.get(status, "unexpected_failure")
     answer = _told(Refused(status, reason, "a fault of the sandbox"), Headers(scope=scope))
-    await answer(scope, receive, send)
+    return await answer(scope, receive, send)
 
 
 def _told(exc: Refused, headers: Headers) -> Response:
@@ -123,7 +115,7 @@ def build(world: World, database_url: str) -> ASGIApp:
         lifespan=opened,
     )
     app.state.world = world
-    app.state.watch = watch = Watch()
+    app.state.watch = watch = Watch[Fault]()
     return Door(app, world=world, watch=watch)
 
 
@@ -149,7 +141,7 @@ def open_world(
         raise Refused(503, "unexpected_failure", "the server has not started")
 
     world = World(
-        url=f"http://{HOST}:{port}",
+        url=url_at(port),
         clock=clock or SystemClock(),
         ids=ids,
         kept=load(state, ids, algorithm=algorithm),
@@ -173,7 +165,7 @@ def run(
     database.prepare(database_url)
     world = open_world(port, state=state, algorithm=algorithm)
     ready()
-    _server(build(world, database_url), port).run()
+    make_server(build(world, database_url), port).run()
 
 
 @contextlib.contextmanager
@@ -188,42 +180,8 @@ def running_supabase(
 ) -> Generator[Running]:
     """Serve on a free port beside the caller, in a thread, until the block ends."""
     database.prepare(database_url)
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
+    with a_port() as listener:
+        port = port_of(listener)
         world = open_world(port, state=state, algorithm=algorithm, clock=clock, ids=ids, **options)
-        server = _server(build(world, database_url), port)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            _wait_until_started(server, thread)
+        with beside(make_server(build(world, database_url)), listener, "Supabase Auth"):
             yield Running(url=world.url, database_url=database_url, world=world)
-        finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
-
-
-def _server(app: ASGIApp, port: int) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=HOST,
-            port=port,
-            lifespan="on",
-            ws="none",
-            access_log=False,
-            log_level="critical",  # a fault that breaks a connection is meant, not an error
-            timeout_graceful_shutdown=1,
-        )
-    )
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    tick = threading.Event()
-    for _ in range(int(START_SECONDS * 100)):
-        if server.started:
-            return
-        if not thread.is_alive():
-            break
-        tick.wait(0.01)
-    raise RuntimeError("the Supabase sandbox did not start")

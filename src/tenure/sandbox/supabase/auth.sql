@@ -126,6 +126,22 @@ CREATE TABLE IF NOT EXISTS auth.refresh_tokens (
 CREATE INDEX IF NOT EXISTS refresh_tokens_session_id_revoked_idx
     ON auth.refresh_tokens (session_id, revoked);
 
+-- Rows are shown to the owner, whom the service runs as, and to whoever bypasses such rules. Asked
+-- only once, because asking locks out everybody, even where there is nothing to do.
+DO $$
+DECLARE
+    bare regclass;
+BEGIN
+    FOR bare IN
+        SELECT oid FROM pg_class
+         WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r' AND NOT relrowsecurity
+           AND relname IN ('users', 'identities', 'sessions', 'refresh_tokens')
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', bare);
+    END LOOP;
+END
+$$;
+
 -- Who asks, inside a request of PostgREST: it sets `request.jwt.claims` for each transaction.
 CREATE OR REPLACE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT coalesce(

@@ -1,7 +1,5 @@
 """The sandbox's own door, `/_sandbox`: break things, and see what happened. Supabase has none."""
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import msgspec
@@ -9,22 +7,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tenure.sandbox.faults import Fault, Watch, count_requests
 from tenure.sandbox.supabase import signing, store, tokens
 from tenure.sandbox.supabase.asking import uuid_of, world_of
 from tenure.sandbox.supabase.signing import Algorithm, Signer, State
 from tenure.sandbox.supabase.world import Json, Refused, World
-
-
-class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Something that goes wrong with the next `count` requests whose path starts with `match`.
-
-    "500" and "429" answer so; "refuse" breaks the connection; "latency" waits `seconds` first.
-    """
-
-    name: str
-    count: int = 1
-    match: str = "/"
-    seconds: float = 1.0
 
 
 class Minted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -59,30 +46,13 @@ class Added(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 T = TypeVar("T")
+# "500" and "429" answer so; "refuse" breaks the connection; "latency" waits first.
 FAULTS = frozenset({"500", "429", "refuse", "latency"})
 
 
-@dataclass(slots=True, kw_only=True)
-class Watch:
-    """What was asked, and what shall go wrong next."""
-
-    requests: Counter[str] = field(default_factory=Counter[str])
-    faults: list[Fault] = field(default_factory=list[Fault])
-
-    def strike(self, path: str) -> Fault | None:
-        """Take one use of the first fault that is meant for this path."""
-        for fault in self.faults:
-            if path.startswith(fault.match):
-                fault.count -= 1
-                if fault.count <= 0:
-                    self.faults.remove(fault)
-                return fault
-        return None
-
-
-def watch_of(request: Request) -> Watch:
+def watch_of(request: Request) -> Watch[Fault]:
     """Find what this sandbox has noted."""
-    return cast("Watch", request.app.state.watch)
+    return cast("Watch[Fault]", request.app.state.watch)
 
 
 async def show(request: Request) -> Response:
@@ -179,14 +149,6 @@ async def _somebody(world: World, user_id: str | None) -> Json:
     return user
 
 
-async def count_requests(request: Request) -> Response:
-    """`GET /_sandbox/requests`: how often each path was asked; `DELETE` starts again at 0."""
-    watch = watch_of(request)
-    if request.method == "DELETE":
-        watch.requests.clear()
-    return JSONResponse({"total": watch.requests.total(), "by_path": dict(watch.requests)})
-
-
 async def faults(request: Request) -> Response:
     """`GET`, `POST` (one `Fault`) or `DELETE` (all) at `/_sandbox/faults`."""
     watch = watch_of(request)
@@ -194,6 +156,8 @@ async def faults(request: Request) -> Response:
         fault = _parsed(await request.body(), Fault)
         if fault.name not in FAULTS:
             raise Refused(422, "validation_failed", f"faults are {sorted(FAULTS)}")
+        if not fault.is_sensible():
+            raise Refused(422, "validation_failed", "count is -1 or above 0")
         watch.faults.append(fault)
     elif request.method == "DELETE":
         watch.faults.clear()

@@ -1,28 +1,14 @@
 """Keys and tokens: what a Supabase project signs, rightly and, for tests, wrongly."""
 
-import base64
-import hashlib
-import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from tenure.sandbox import jose
+from tenure.sandbox.jose import Algorithm, Material, Wrong
 
-Algorithm = Literal["ES256", "RS256", "HS256"]
 State = Literal["standby", "in_use", "previously_used", "revoked"]
-Signer = Literal["project", "stranger", "none", "hs256_with_public_pem"]
-Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+Signer = Literal["project"] | Wrong
 LEGACY = "legacy"  # what we call the shared secret; its tokens carry no `kid`
 
 
@@ -40,28 +26,22 @@ class SigningKey:
         return replace(self, state=state)
 
     @property
-    def material(self) -> Private | bytes:
+    def material(self) -> Material:
         """What it signs with."""
-        return self.text.encode() if self.algorithm == "HS256" else _opened(self.text)
+        return self.text.encode() if self.algorithm == "HS256" else jose.opened(self.text)
 
     @property
     def checker(self) -> Any:  # noqa: ANN401 (whatever PyJWT wants for the algorithm)
         """What its signatures are checked with."""
-        material = self.material
-        return material if isinstance(material, bytes) else material.public_key()
+        return jose.checker(self.material)
 
     def public_pem(self) -> str:
         """Write the public half as PEM; nothing for a shared secret."""
-        material = self.material
-        if isinstance(material, bytes):
-            return ""
-        spki = PublicFormat.SubjectPublicKeyInfo
-        return material.public_key().public_bytes(Encoding.PEM, spki).decode()
+        return jose.public_pem(self.material)
 
     def jwk(self) -> dict[str, Any]:
         """Write the public half as a member of a key set."""
-        known = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.checker, as_dict=True)
-        return known | {
+        return jose.public_numbers(self.material, self.algorithm) | {
             "alg": self.algorithm,
             "ext": True,
             "key_ops": ["verify"],
@@ -72,8 +52,7 @@ class SigningKey:
 
 def make(kid: str, algorithm: Algorithm, state: State) -> SigningKey:
     """Make a new key pair."""
-    pem = _fresh(algorithm).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return SigningKey(kid=kid, algorithm=algorithm, state=state, text=pem.decode())
+    return SigningKey(kid=kid, algorithm=algorithm, state=state, text=jose.new_pem(algorithm))
 
 
 def jwks(keys: list[SigningKey]) -> dict[str, Any]:
@@ -89,40 +68,12 @@ def sign(
     headers: Mapping[str, Any] | None = None,
     by: Signer = "project",
 ) -> str:
-    """Make a token, byte by byte, so that a wrong one can be made as easily as a right one."""
-    alg = {"none": "none", "hs256_with_public_pem": "HS256"}.get(by, key.algorithm)
+    """Make a token, rightly or wrongly."""
     named = {} if key.kid == LEGACY else {"kid": key.kid}
-    header = {"alg": alg, **named, "typ": "JWT", **(headers or {})}
-    body = f"{_b64(json.dumps(header))}.{_b64(json.dumps(dict(claims)))}".encode()
-    return f"{body.decode()}.{_b64(_signature(body, key, by))}"
-
-
-def _signature(body: bytes, key: SigningKey, by: Signer) -> bytes:
-    if by == "none":
-        return b""
-    if by == "hs256_with_public_pem":
-        return hmac.new(key.public_pem().encode(), body, hashlib.sha256).digest()
-    material: Any = _stranger(key.algorithm) if by == "stranger" else key.material
-    return jwt.get_algorithm_by_name(key.algorithm).sign(body, material)
-
-
-def _b64(data: str | bytes) -> str:
-    raw = data.encode() if isinstance(data, str) else data
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _fresh(algorithm: Algorithm) -> Private:
-    if algorithm == "RS256":
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-@cache
-def _stranger(algorithm: Algorithm) -> Private | bytes:
-    """Make a key that nobody publishes, once per process."""
-    return b"somebody else's secret, long enough" if algorithm == "HS256" else _fresh(algorithm)
-
-
-@cache
-def _opened(pem: str) -> Private:
-    return cast("Private", load_pem_private_key(pem.encode(), None))
+    return jose.token(
+        claims,
+        {**named, "typ": "JWT", **(headers or {})},
+        algorithm=key.algorithm,
+        material=key.material,
+        wrong=None if by == "project" else by,
+    )

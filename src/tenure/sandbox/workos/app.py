@@ -2,22 +2,22 @@
 
 import asyncio
 import contextlib
-import socket
-import threading
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tenure.base.clock import Clock
 from tenure.base.ids import Ids, RandomIds
+from tenure.sandbox import jose
+from tenure.sandbox.faults import Watch
+from tenure.sandbox.serving import a_port, beside, carrying, make_server, port_of, saving, url_at
 from tenure.sandbox.workos import (
     authenticate,
     control,
@@ -29,19 +29,16 @@ from tenure.sandbox.workos import (
     poison,
     seed,
     sessions,
-    signing,
     users,
     webhooks,
 )
 from tenure.sandbox.workos.asked import STALE, check_key, refuse
-from tenure.sandbox.workos.faults import Fault, Watch, spoil
+from tenure.sandbox.workos.faults import Fault, spoil
 from tenure.sandbox.workos.refusal import Refused
 from tenure.sandbox.workos.state import Policy, found_state, load
 from tenure.sandbox.workos.world import SCHEDULE, World
 
-HOST = "127.0.0.1"
 INSIDE = "http://workos.test"
-START_SECONDS = 10.0
 KEYLESS = (
     "/sso/jwks/",
     "/user_management/authenticate",
@@ -91,7 +88,7 @@ class Inside:
 class Door:
     """Stands before the routes: counts, breaks what shall break, asks for the key, saves."""
 
-    def __init__(self, app: ASGIApp, *, world: World, watch: Watch) -> None:
+    def __init__(self, app: ASGIApp, *, world: World, watch: Watch[Fault]) -> None:
         self._app = app
         self._world = world
         self._watch = watch
@@ -101,7 +98,6 @@ class Door:
         if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
             return await self._inside(scope, receive, send)
         method, path = scope["method"], scope["path"]
-        self._watch.requests[f"{method} {path}"] += 1
         fault = self._watch.strike(method, path)
         if fault is None:
             return await self._checked(scope, receive, send)
@@ -109,7 +105,7 @@ class Door:
 
     async def _struck(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.name == "latency":
-            await asyncio.sleep(1.0 if fault.seconds is None else fault.seconds)
+            await asyncio.sleep(fault.wait())
         elif fault.name == "stale":
             scope[STALE] = fault.back
         else:
@@ -125,38 +121,27 @@ class Door:
         return await self._inside(scope, receive, send)
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def save_and_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._world.save()  # what was answered is never lost
-            await send(message)
-
         looks = scope["type"] != "http" or scope["method"] == "GET"
         if looks and not scope.get("path", "").endswith("/logout"):
             return await self._app(scope, receive, send)
-        return await self._app(scope, receive, save_and_send)
+        return await self._app(scope, receive, saving(self._world.save, send))
 
 
 def build(world: World) -> ASGIApp:
     """Put the routes together; a server's life starts and ends the deliveries of webhooks."""
-
-    @contextlib.asynccontextmanager
-    async def life(_: Starlette) -> AsyncGenerator[None]:
-        async with httpx.AsyncClient(timeout=None, trust_env=False) as http:  # noqa: S113 (the courier keeps the time)
-            carrying = asyncio.create_task(world.courier.run(http))
-            yield
-            carrying.cancel()
-            await asyncio.gather(carrying, return_exceptions=True)
-            world.save()
-
     routes = [
         *(*users.routes, *sessions.routes, *organizations.routes, *memberships.routes),
         *(*invitations.routes, *events.routes, *authenticate.routes),
         *(*control.routes, *directory.routes, *seed.routes),
         *(*poison.routes, *webhooks.routes),  # ours shows more events than the courier's door
     ]
-    app = Starlette(routes=routes, exception_handlers={Refused: refuse}, lifespan=life)
+    app = Starlette(
+        routes=routes,
+        exception_handlers={Refused: refuse},
+        lifespan=lambda _: carrying(world.courier, world.save),
+    )
     app.state.world = world
-    app.state.watch = watch = Watch()
+    app.state.watch = watch = Watch[Fault]()
     return Door(app, world=world, watch=watch)
 
 
@@ -190,22 +175,16 @@ def open_world(url: str, *, pem: str | None = None, **setup: Unpack[Setup]) -> W
 
 def run(*, port: int, **setup: Unpack[Setup]) -> None:
     """Serve in this process until it is told to stop."""
-    world = open_world(f"http://{HOST}:{port}", **setup)
-    _server(build(world), port).run()
+    world = open_world(url_at(port), **setup)
+    make_server(build(world), port).run()
 
 
 @contextlib.contextmanager
 def running_workos(**setup: Unpack[Setup]) -> Generator[Running]:
     """Serve on a free port beside the caller, in a thread, until the block ends."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        world = open_world(f"http://{HOST}:{port}", **setup)
-        server = _server(build(world), port)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            _wait_until_started(server, thread)
+    with a_port() as listener:
+        world = open_world(url_at(port_of(listener)), **setup)
+        with beside(make_server(build(world)), listener, "WorkOS"):
             yield Running(
                 url=world.url,
                 api_key=world.state.api_key,
@@ -213,9 +192,6 @@ def running_workos(**setup: Unpack[Setup]) -> Generator[Running]:
                 webhook_secret=world.state.webhook_secret,
                 world=world,
             )
-        finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -224,7 +200,7 @@ async def workos_inside(url: str = INSIDE, **setup: Unpack[Setup]) -> AsyncGener
 
     They are carried by the `http` of the setup. All of these share their first signing key.
     """
-    world = open_world(url, pem=signing.shared_pem(), **setup)
+    world = open_world(url, pem=jose.shared_pem("workos"), **setup)
     transport = httpx.ASGITransport(build(world))
     headers = {"authorization": f"Bearer {world.state.api_key}"}
     async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers) as http:
@@ -237,29 +213,3 @@ async def workos_inside(url: str = INSIDE, **setup: Unpack[Setup]) -> AsyncGener
             transport=transport,
             http=http,
         )
-
-
-def _server(app: ASGIApp, port: int) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=HOST,
-            port=port,
-            lifespan="on",
-            ws="none",
-            access_log=False,
-            log_level="critical",  # a fault that breaks a connection is meant, not an error
-            timeout_graceful_shutdown=1,
-        )
-    )
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    tick = threading.Event()
-    for _ in range(int(START_SECONDS * 100)):
-        if server.started:
-            return
-        if not thread.is_alive():
-            break
-        tick.wait(0.01)
-    raise RuntimeError("the WorkOS sandbox did not start")

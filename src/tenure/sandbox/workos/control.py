@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tenure.sandbox.faults import Watch, count_requests
 from tenure.sandbox.mischief import TROUBLES, UnknownTrouble
 from tenure.sandbox.workos import faults, shapes, signing, tokens
 from tenure.sandbox.workos.asked import Asked, read, route, world_of
-from tenure.sandbox.workos.faults import Fault, Watch
+from tenure.sandbox.workos.faults import Fault
 from tenure.sandbox.workos.refusal import Refused
 from tenure.sandbox.workos.signing import Signer
 from tenure.sandbox.workos.state import Json
@@ -116,18 +117,10 @@ def stop_clock(world: World, asked: Asked) -> Response:
     return JSONResponse({"ms": world.now_ms(), "stands": ms is not None})
 
 
-async def count_requests(request: Request) -> Response:
-    """`GET /_sandbox/requests`: how often each path was asked; `DELETE` starts again at 0."""
-    watch = cast("Watch", request.app.state.watch)
-    if request.method == "DELETE":
-        watch.requests.clear()
-    return JSONResponse({"total": watch.requests.total(), "by_path": dict(watch.requests)})
-
-
 async def plan_faults(request: Request) -> Response:
     """`GET`, `POST` (one `Fault`, or a trouble of webhooks) or `DELETE` (all)."""
     world = world_of(request)
-    watch = cast("Watch", request.app.state.watch)
+    watch = cast("Watch[Fault]", request.app.state.watch)
     if request.method == "POST":
         _plan(world, watch, await request.body())
     elif request.method == "DELETE":
@@ -137,7 +130,7 @@ async def plan_faults(request: Request) -> Response:
     return JSONResponse([*planned, *(one.shown() for one in world.courier.mischief.listed())])
 
 
-def _plan(world: World, watch: Watch, raw: bytes) -> None:
+def _plan(world: World, watch: Watch[Fault], raw: bytes) -> None:
     """Plan what goes wrong.
 
     Errors: Refused.
@@ -148,7 +141,7 @@ def _plan(world: World, watch: Watch, raw: bytes) -> None:
         if fault.name not in faults.NAMES:
             known = ", ".join(sorted({*faults.NAMES, *TROUBLES}))
             raise Refused.invalid("name", f"must be one of {known}")
-        if fault.count == 0 or fault.count < -1 or fault.back < 1:
+        if not fault.is_sensible():
             raise Refused.invalid("count", "is -1 or above 0, and back above 0")
         watch.faults.append(fault)
         return

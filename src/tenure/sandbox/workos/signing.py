@@ -3,28 +3,21 @@
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
-import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-Signer = Literal["instance", "stranger", "none", "hs256_with_public_pem"]
+from tenure.sandbox import jose
+from tenure.sandbox.jose import Private, Wrong
+
+Signer = Literal["instance"] | Wrong
 FROM, UNTIL = datetime(2025, 1, 1, tzinfo=UTC), datetime(2045, 1, 1, tzinfo=UTC)
 
 
@@ -39,21 +32,19 @@ class SigningKey:
     @classmethod
     def make(cls, kid: str) -> Self:
         """Make a new key."""
-        return cls(kid=kid, pem=_new_pem())
+        return cls(kid=kid, pem=jose.new_pem())
 
-    def private(self) -> RSAPrivateKey:
+    def private(self) -> Private:
         """Open the private half."""
-        return _opened(self.pem)
+        return jose.opened(self.pem)
 
     def public_pem(self) -> str:
         """Write the public half."""
-        spki = PublicFormat.SubjectPublicKeyInfo
-        return self.private().public_key().public_bytes(Encoding.PEM, spki).decode()
+        return jose.public_pem(self.private())
 
     def jwk(self) -> dict[str, Any]:
         """Write the public half as a member of a key set, with its certificate."""
-        public_half = self.private().public_key()
-        numbers = jwt.get_algorithm_by_name("RS256").to_jwk(public_half, as_dict=True)
+        numbers = jose.public_numbers(self.private(), "RS256")
         certificate = _certificate(self.pem)
         return {
             "alg": "RS256",
@@ -63,14 +54,8 @@ class SigningKey:
             "n": numbers["n"],
             "e": numbers["e"],
             "x5c": [base64.b64encode(certificate).decode()],
-            "x5t#S256": _b64(hashlib.sha256(certificate).digest()),
+            "x5t#S256": jose.b64(hashlib.sha256(certificate).digest()),
         }
-
-
-@cache
-def shared_pem() -> str:
-    """Make one private key per process, for the environments that nobody else can reach."""
-    return _new_pem()
 
 
 def jwks(keys: Sequence[SigningKey]) -> dict[str, Any]:
@@ -85,11 +70,14 @@ def sign(
     headers: Mapping[str, Any] | None = None,
     by: Signer = "instance",
 ) -> str:
-    """Make a token, byte by byte, so that a wrong one can be made as easily as a right one."""
-    alg = {"none": "none", "hs256_with_public_pem": "HS256"}.get(by, "RS256")
-    header = {"alg": alg, "kid": key.kid, **(headers or {})}
-    body = f"{_b64(json.dumps(header))}.{_b64(json.dumps(dict(claims)))}".encode()
-    return f"{body.decode()}.{_b64(_signature(body, key, by))}"
+    """Make a token, rightly or wrongly."""
+    return jose.token(
+        claims,
+        {"kid": key.kid, **(headers or {})},
+        algorithm="RS256",
+        material=key.private(),
+        wrong=None if by == "instance" else by,
+    )
 
 
 def webhook_headers(_letter_id: str, at: datetime, body: bytes, secret: str) -> dict[str, str]:
@@ -99,29 +87,10 @@ def webhook_headers(_letter_id: str, at: datetime, body: bytes, secret: str) -> 
     return {"workos-signature": f"t={ms}, v1={mac.hexdigest()}"}
 
 
-def _new_pem() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _signature(body: bytes, key: SigningKey, by: Signer) -> bytes:
-    if by == "none":
-        return b""
-    if by == "hs256_with_public_pem":
-        return hmac.new(key.public_pem().encode(), body, hashlib.sha256).digest()
-    private = _stranger() if by == "stranger" else key.private()
-    return jwt.get_algorithm_by_name("RS256").sign(body, private)
-
-
-def _b64(data: str | bytes) -> str:
-    raw = data.encode() if isinstance(data, str) else data
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
 @cache
 def _certificate(pem: str) -> bytes:
     """Make the self-signed certificate that the key set shows."""
-    private = _opened(pem)
+    private = jose.opened(pem)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tenure-sandbox")])
     made = x509.CertificateBuilder(
         issuer_name=name,
@@ -132,14 +101,3 @@ def _certificate(pem: str) -> bytes:
         not_valid_after=UNTIL,
     ).sign(private, hashes.SHA256())
     return made.public_bytes(Encoding.DER)
-
-
-@cache
-def _stranger() -> RSAPrivateKey:
-    """Make a key that nobody publishes, once per process."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-@cache
-def _opened(pem: str) -> RSAPrivateKey:
-    return cast("RSAPrivateKey", load_pem_private_key(pem.encode(), None))
