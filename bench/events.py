@@ -119,8 +119,8 @@ def _throughput(
         f"{title}: calls for {EVENTS} memberships of {USERS} users in {ORGS} organizations",
         calls,
         "calls",
-        float(EVENTS + USERS + ORGS),
-        "one for each of them",
+        float(EVENTS),
+        "a look for each event",
     )
 
 

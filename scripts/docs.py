@@ -233,7 +233,7 @@ def figures_page() -> str:
 
 def _figure(row: dict[str, Any]) -> str:
     low_high = " … ".join(f"{bound:.4g}" for bound in row["spread"] or ())
-    beside = f"{row['baseline']:.4g} ({row['against']})" if row["baseline"] else ""
+    beside = f"{row['baseline']:.4g} ({row['against']})" if row["baseline"] is not None else ""
     ratio = f"{row['ratio']:.2g}" if row["ratio"] else ""
     value = f"{row['value']:.4g} {row['unit']}"
     return f"| {row['name']} | {value} | {low_high} | {row['target']} | {beside} | {ratio} |\n"

@@ -17,6 +17,7 @@ from tenure.identity import decisions
 from tenure.identity.act import Policy
 from tenure.identity.clerk import ClerkDirectory
 from tenure.identity.directory import Directory, Page
+from tenure.identity.errors import StaleAnswer
 from tenure.identity.fulfil import Fulfilment
 from tenure.identity.model import Kind
 from tenure.identity.sync import Inbound
@@ -135,11 +136,20 @@ class Mirror:
             claims = await store.take_due(tx, reconciler.kind, limit=100, lease=LEASE)
         try:
             for claim in claims:
-                await look_and_write(self.db, reconciler, claim, pause=NOW)
+                await self._look(reconciler, claim)
         except Exception:
             await self._give_back(claims)
             raise
         return len(claims)
+
+    async def _look(self, reconciler: Reconciler[Any], claim: Claim) -> None:
+        try:
+            await look_and_write(self.db, reconciler, claim, pause=NOW)
+        except (
+            StaleAnswer
+        ) as exc:  # too soon: tried again at once, as the worker does a little later
+            async with self.db.statement() as tx:
+                await store.put_off(tx, claim, error=str(exc), wait=NOW)
 
     async def _give_back(self, claims: Sequence[Claim]) -> None:
         async with self.db.statement() as tx:

@@ -196,6 +196,39 @@ async def test_cascade_does_what_the_app_s_keys_say(desk: Desk) -> None:
     }
 
 
+async def test_names_that_look_like_parameters_are_names(desk: Desk) -> None:
+    """A table or a column may be called anything."""
+    await desk.run(
+        """
+        CREATE SCHEMA app;
+        CREATE TABLE app."100%" (id int, "owner %s" uuid REFERENCES tenure.users ON DELETE CASCADE);
+        CREATE TABLE app.posts ("by %(x)s" uuid REFERENCES tenure.users ON DELETE SET NULL);
+        INSERT INTO app."100%" SELECT 1, id FROM tenure.users;
+        INSERT INTO app.posts SELECT id FROM tenure.users;
+        """
+    )
+
+    plan = await desk.leave("cascade").leave(desk.user_id, actor="test")
+
+    assert {b.fate for b in plan.behind if b.key.table.schema == "app"} == {"deleted", "emptied"}
+    found = await rows(
+        desk.db,
+        'SELECT (SELECT count(*) FROM app."100%%") AS notes, count("by %%(x)s") AS written'
+        " FROM app.posts WHERE %s",
+        True,  # noqa: FBT003 (so that the names are read as psycopg reads those of a statement)
+    )
+    assert found == [{"notes": 0, "written": 0}]
+
+
+async def test_the_command_is_written_down_as_what_deleted_her(desk: Desk) -> None:
+    """A tombstone alone would look as if a signed event had come."""
+    await desk.leave().leave(desk.user_id, actor="test")
+
+    (line,) = await rows(desk.db, "SELECT * FROM tenure.decisions WHERE seq IS NULL")
+    assert (line["subject_kind"], line["subject_id"]) == ("clerk.user", "user_1")
+    assert (line["verdict"], line["details"]) == ("applied", {"actor": "test"})
+
+
 @pytest.mark.parametrize(
     "more",
     [

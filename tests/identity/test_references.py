@@ -253,6 +253,7 @@ async def test_invalid_input_syntax_for_type_uuid(db: Db) -> None:
         """
         CREATE SCHEMA auth;
         CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql AS 'SELECT NULL::uuid';
+        CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
         CREATE TABLE public.tasks (id uuid, clerk_user_id uuid, owner uuid DEFAULT auth.uid());
         """,
     )
@@ -262,6 +263,30 @@ async def test_invalid_input_syntax_for_type_uuid(db: Db) -> None:
     assert set(by_column) == {"public.tasks.clerk_user_id", "public.tasks.owner"}
     assert {one.rule for one in by_column.values()} == {"uuid_for_provider_id"}
     assert "auth.jwt()" in by_column["public.tasks.owner"].fix
+    for one in by_column.values():
+        await run(db, one.fix)  # type: ignore[arg-type]
+    assert await findings(db) == []
+
+
+async def test_a_fix_is_a_statement_that_mends(db: Db) -> None:
+    """It can be run as it stands, whatever the tables are called."""
+    await run(db, APP)
+    await run(
+        db,
+        """
+        CREATE TABLE app.user_history ("by" uuid REFERENCES tenure.users ON DELETE CASCADE);
+        CREATE TABLE app."The_Log" (note bigint, CONSTRAINT "it's ""1" FOREIGN KEY (note)
+                                                 REFERENCES app.notes ON DELETE CASCADE);
+        CREATE TABLE app.pins (note bigint REFERENCES app.notes ON DELETE RESTRICT);
+        """,
+    )
+    wrong = await findings(db)
+    assert {one.rule for one in wrong} == {"takes_evidence", "blocks"}
+
+    for one in wrong:
+        await run(db, one.fix)  # type: ignore[arg-type]
+
+    assert await findings(db) == []
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,9 @@ class Clerk(Acting):
         return await self._user("POST", "/unban")
 
     async def delete_user(self) -> str | None:
-        return await self._user("DELETE", "")
+        user = self._somebody()
+        gone = user not in {None, self.founder} and await self.ask("DELETE", f"{USERS}/{user}")
+        return user if gone else None
 
     async def create_org(self) -> str | None:
         creator = self.some([None, *self.world.state.users])

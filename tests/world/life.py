@@ -96,6 +96,12 @@ class Life:
 
     async def live(self) -> None:
         """Let things happen there and here."""
+        await self.provider.begin()
+        self.heard |= {knock.event_id for knock in self.provider.knocks()}
+        self.told = len(self.heard)
+        async with self.db.transaction() as tx:
+            await store.put_knocks(tx, self.provider.knocks())
+        await self.work_all()
         steps = self.steps()
         for _ in range(self.chance.randint(*ACTS)):
             self.diary.append(await self.provider.act())
@@ -188,8 +194,7 @@ class Life:
             try:
                 seen = await reconciler.look(claim.subject)
             except TenureError as exc:
-                async with self.db.statement() as tx:
-                    await store.put_off(tx, claim, error=f"{exc.code}: {exc}", wait=NONE)
+                await self.put_off(claim, exc)
                 continue
             self.hands.append(Hand(reconciler=reconciler, claim=claim, seen=seen))
         return named(claims)
@@ -207,6 +212,9 @@ class Life:
                 await hand.reconciler.write(tx, hand.claim, hand.seen)
         except StaleFence:
             return "fenced"
+        except TenureError as exc:
+            await self.put_off(hand.claim, exc)
+            return exc.code
         return "written"
 
     async def overtake(self) -> str | None:
@@ -235,7 +243,16 @@ class Life:
         if claim is None:
             return None
         reconciler = self.reconcilers[subject.kind]
-        return Hand(reconciler=reconciler, claim=claim, seen=await reconciler.look(subject))
+        try:
+            seen = await reconciler.look(subject)
+        except TenureError as exc:
+            await self.put_off(claim, exc)
+            return None
+        return Hand(reconciler=reconciler, claim=claim, seen=seen)
+
+    async def put_off(self, claim: Claim, exc: TenureError) -> None:
+        async with self.db.statement() as tx:
+            await store.put_off(tx, claim, error=f"{exc.code}: {exc}", wait=NONE)
 
     async def crash(self) -> str | None:
         """Lose what a worker had in hand."""
@@ -413,7 +430,7 @@ class Life:
             await relay.relay(self.db, ROUTES)
 
 
-EXPECTED = ("identity.provider_", "identity.wrong_instance")
+EXPECTED = ("identity.provider_", "identity.wrong_instance", "identity.stale_answer")
 LAWS = """
 SELECT 'somebody stands where nobody can' AS law, m.org_id, m.user_id::text AS about
   FROM tenure.memberships m JOIN tenure.users u ON u.id = m.user_id

@@ -7,7 +7,7 @@ no organizations: its acts are of users alone, its `truth` has no members, and `
 
 import random  # noqa: TID251 (every choice comes from a seed that is printed)
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -59,6 +59,10 @@ class Provider(Protocol):
     clock: StoppedClock
     chance: random.Random
 
+    async def begin(self) -> None:
+        """Make the founder, who is never deleted: whom else shall we know the instance by?"""
+        ...
+
     async def act(self) -> str:
         """Do something, and say what."""
         ...
@@ -101,13 +105,20 @@ class Acting:
     http: httpx.AsyncClient
     troubled: bool = False
     lied: bool = False  # an answer was older than what it was asked about
-    count: int = field(default=0)
+    count: int = 0
+    founder: str | None = None
 
     def weights(self) -> dict[Act, float]:
         raise NotImplementedError
 
     def faults(self) -> list[Json]:
         raise NotImplementedError
+
+    async def create_user(self) -> str | None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        self.founder = await self.create_user()
 
     async def act(self) -> str:
         """Do something that can be done, and say what; what is refused did not happen."""

@@ -110,7 +110,7 @@ def _judged(key: ForeignKey, root: Table) -> Finding | None:
             where=str(key),
             what=f"deleting the user at Supabase silently deletes these rows{way}",
             fix="Keep it where the rows are hers alone; else "
-            f"{_again(key, Action.SET_NULL)} Or reference tenure.users (id), whose rows stay.",
+            f"{_again(key, Action.SET_NULL)} -- or reference tenure.users (id), whose rows stay",
         )
     return None
 
@@ -124,9 +124,9 @@ def _blocking(key: ForeignKey, root: Table, way: str) -> Finding:
         what=f"ON DELETE {key.action} forbids to delete a user {whom}{way}",
         fix=_again(key, Action.SET_NULL)
         + (
-            " Or let it reference tenure.users (id), whose rows stay."
+            " -- or let it reference tenure.users (id), whose rows stay"
             if root == AUTH_USERS
-            else " Or, for rows that are hers alone, ON DELETE CASCADE."
+            else " -- or, for rows that are hers alone, ON DELETE CASCADE"
         ),
     )
 
@@ -161,7 +161,7 @@ def _uuid(row: DictRow) -> Finding:
         what="auth.uid() fails for users of Clerk and WorkOS: their ids are no uuids"
         if filled
         else "the ids of Clerk and WorkOS are no uuids, and the column holds nothing else",
-        fix=f"ALTER TABLE {table} {', '.join(steps)}; Or keep our own key of the user instead.",
+        fix=f"ALTER TABLE {table} {', '.join(steps)}; -- or keep our own key of the user instead",
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from tenure.base.clock import Clock
 from tenure.base.db import Db, Tx
@@ -22,8 +23,9 @@ from tenure.identity.model import (
     Told,
 )
 from tenure.identity.rules import Fate, asks_again
+from tenure.journal import news
 from tenure.journal import store as journal
-from tenure.journal.model import Claim, Subject
+from tenure.journal.model import Claim, News, Subject
 
 Answer = SeenUser | SeenOrganization | SeenMembership
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -114,7 +116,6 @@ class Inbound:
             asked=False,
             policy=self.policy,
         )
-        await self._mark_named(tx, seen.answer)
         if claim.attempts <= PATIENT and await self._is_hasty(tx, claim.subject, seen):
             raise StaleAnswer("the provider does not show yet what it has just told of")
         made = [await self._write_told(act, claim.subject, told, seen) for told in seen.told]
@@ -125,6 +126,8 @@ class Inbound:
         await decisions.append(tx, decided, at=act.now, seq=claim.seq)
         if any(contradicts(act, one) for _, one in decided) or _is_doubtful(seen, made):
             await self._ask_again(act, claim.subject)
+        if isinstance(seen.answer, SeenMembership):
+            await self._tell_named(tx, seen.answer)
 
     async def _is_hasty(self, tx: Tx, subject: Subject, look: Look) -> bool:
         """Say whether an absence came before the provider can have shown what is new.
@@ -190,13 +193,11 @@ class Inbound:
                 provider=act.provider,
             )
 
-    async def _mark_named(self, tx: Tx, answer: Answer | None) -> None:
+    async def _tell_named(self, tx: Tx, answer: SeenMembership) -> None:
         """Have those asked for whom a membership only names.
 
-        Before anything is locked but our subject: theirs may be locked by whoever waits for a name.
+        As news, because their subjects may be locked by somebody who waits for what we hold.
         """
-        if not isinstance(answer, SeenMembership):
-            return
         provider, org, user = self.reader.provider, answer.org, answer.user
         seen = await roster.list_seen(tx, provider, [org.id, user.id])
         wanted: list[Subject] = []
@@ -206,7 +207,7 @@ class Inbound:
             wanted.append(subject_of(provider, "user", user.id))
         wanted += await self._doubtfully_gone(tx, org.id, user.id)
         if wanted:
-            await journal.mark(tx, wanted)
+            await news.append(tx, "identity.named", payload={"subjects": wanted})
 
     async def _doubtfully_gone(self, tx: Tx, org: str, user: str) -> list[Subject]:
         """Name those whom an absence has buried although a membership shows them."""
@@ -241,6 +242,11 @@ def _is_doubtful(look: Look, made: Sequence[Decision | None]) -> bool:
     return not any(one.gone for one in look.told) and any(
         one is not None and one.reason == MISSING for one in made
     )
+
+
+def route(told: News) -> tuple[Subject, ...]:
+    """Say who must be asked for after news of somebody who was only named."""
+    return tuple(Subject(*one) for one in cast("Sequence[list[str]]", told.payload["subjects"]))
 
 
 def contradicts(act: Act, made: Decision) -> bool:

@@ -181,3 +181,23 @@ def test_rows_that_this_role_may_not_count_are_in_the_way_of_a_cascade(
     assert (
         "app.notes(owner) → tenure.users ON DELETE CASCADE: ? rows: cannot be counted" in said.out
     )
+
+
+def test_what_supabase_would_do_to_rows_is_told_without_counting_them(
+    scene: Scene, ada: str, login: str
+) -> None:
+    """A key without ON DELETE forbids it, if there are rows; a cascade takes them along."""
+    scene.sql("CREATE SCHEMA auth")
+    scene.sql("CREATE TABLE auth.users (id uuid PRIMARY KEY)")
+    scene.sql("CREATE TABLE public.messages (author uuid REFERENCES auth.users)")
+    scene.sql("CREATE TABLE public.drafts (author uuid REFERENCES auth.users ON DELETE CASCADE)")
+    scene.sql(
+        "INSERT INTO tenure.identities (provider, external_id, user_id)"
+        " SELECT 'supabase', gen_random_uuid()::text, id FROM tenure.users"
+    )
+
+    said = scene.tenure("users", "delete", ada, "--dry-run", DATABASE_URL=login)
+
+    assert said.status == 0
+    assert "ON DELETE NO ACTION: ? rows: would forbid it, if there are any" in said.out
+    assert "ON DELETE CASCADE: ? rows: deleted with her" in said.out

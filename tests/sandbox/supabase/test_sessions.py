@@ -209,8 +209,9 @@ def test_faults_strike_where_asked_and_requests_are_counted(
     seen = control.get("/requests").json()
     assert seen["by_path"] == {f"GET /auth/v1{JWKS}": 4, "GET /auth/v1/health": 1}
     assert control.delete("/requests").json() == {"total": 0, "by_path": {}}
-    control.post("/faults", json={"name": "429", "count": 9})
-    assert reason(http.get(JWKS)) == (429, "over_request_rate_limit")
+    control.post("/faults", json={"name": "429", "count": -1})
+    for _ in range(3):
+        assert reason(http.get(JWKS)) == (429, "over_request_rate_limit")
     assert control.delete("/faults").json() == []
 
 
@@ -222,6 +223,7 @@ def test_unknown_controls_are_refused(control: httpx.Client) -> None:
         "/rotate": {"algorithm": "none"},
     }.items():
         assert control.post(path, json=body).status_code == 422
+    assert control.post("/faults", json={"name": "500", "count": 0}).status_code == 422
     assert control.post("/tokens", json={"kid": "unknown"}).status_code == 404
     assert control.post("/keys/unknown", json={"state": "in_use"}).status_code == 404
 

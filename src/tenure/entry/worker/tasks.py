@@ -14,7 +14,7 @@ from tenure.billing import sweep
 from tenure.entry.worker.identity import identity_reconcilers, poll_events, walk_all
 from tenure.entry.worker.queue import CHORES
 from tenure.entry.world import World
-from tenure.identity import decisions, fulfil, graves, session_rows
+from tenure.identity import decisions, fulfil, graves, session_rows, sync
 from tenure.journal import news, relay, retain, store
 from tenure.journal.reconcile import Reconciler, drain
 
@@ -24,7 +24,7 @@ SESSIONS_KEPT = timedelta(days=400)  # longer than any provider lets a session l
 LOOK_AGAIN_AFTER = timedelta(hours=24)  # a copy that nobody looked at for so long is looked at
 
 # Which news marks which subjects: outbound reconcilers stand here.
-ROUTES: relay.Routes = {"member.wished": fulfil.route}
+ROUTES: relay.Routes = {"member.wished": fulfil.route, "identity.named": sync.route}
 
 
 def reconcilers(world: World) -> Mapping[str, Reconciler[Any]]:
