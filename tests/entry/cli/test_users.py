@@ -192,8 +192,8 @@ def test_what_supabase_would_do_to_rows_is_told_without_counting_them(
     scene.sql("CREATE TABLE public.messages (author uuid REFERENCES auth.users)")
     scene.sql("CREATE TABLE public.drafts (author uuid REFERENCES auth.users ON DELETE CASCADE)")
     scene.sql(
-        "INSERT INTO tenure.identities (provider, external_id, user_id)"
-        " SELECT 'supabase', gen_random_uuid()::text, id FROM tenure.users"
+        "INSERT INTO tenure.identities (provider, external_id, user_id, created_at)"
+        " SELECT 'supabase', gen_random_uuid()::text, id, now() FROM tenure.users"
     )
 
     said = scene.tenure("users", "delete", ada, "--dry-run", DATABASE_URL=login)

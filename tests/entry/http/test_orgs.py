@@ -56,7 +56,7 @@ async def test_another_organization_does_not_exist(house: House, what: str) -> N
 
     for name in (theirs["org"]["id"], str(row["org_id"]), "org_unknown"):
         answer = await house.http.get(f"/orgs/{name}/{what}", headers=headers)
-        assert (answer.status_code, error_of(answer)["code"]) == (404, "http.not_found")
+        assert (answer.status_code, error_of(answer)["code"]) == (404, "http.not_yours")
     for name in ("current", mine["org"]["id"]):
         assert (await house.http.get(f"/orgs/{name}/{what}", headers=headers)).status_code == 200
 

@@ -70,6 +70,7 @@ class NotFound(TenureError):
 class NotYours(NotFound):
     """The organization is not the one that the session is active in, or does not exist."""
 
+    code: ClassVar[str] = "http.not_yours"
     hint: ClassVar[str] = (
         "The organization that is active in your session must be the one in the address: switch "
         "to it at the provider, and send the new token. Without one, see /me."
