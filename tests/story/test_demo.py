@@ -106,7 +106,7 @@ def test_the_audit_log_reads_like_the_story(demo: Demo) -> None:
 
 
 def test_webhooks_bring_members_and_take_them_away(demo: Demo) -> None:
-    """S2, M6: who joins or is removed at Clerk, without ever asking us; his own token is no help."""
+    """S2, M6: who joins or is removed at Clerk; his own token is no help."""
     joined = demo.facts("a colleague joins: webhooks bring him")
     assert set(joined["causes"]) == {"look"}
     assert joined["join_to_row_ms"] > 0

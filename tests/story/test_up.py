@@ -72,15 +72,13 @@ def test_up_tells_the_story_serves_and_leaves_nothing(data: Path) -> None:
     with up(data) as run:
         said = run.until_it_says("Three things to try")
         run.until_it_says("/stripe/checkout\n")
-        assert "14 of 14 steps held" in said, said
+        assert "16 of 16 steps held" in said, said
         gate, log, checkout = _three_answers(run)
         assert gate["error"]["code"] == "gate.subscription_ended"
         assert gate["decision"]["reason"] == "subscription_ended"
-        assert [line["action"] for line in log["data"]][:3] == [
-            "organization.created",
-            "member.joined",
-            "customer.created",
-        ]
+        told = [line["action"] for line in log["data"]]
+        assert told[:2] == ["organization.created", "member.joined"]
+        assert told.index("member.left") < told.index("customer.created")
         assert httpx.get(checkout["url"], trust_env=False).is_success
         assert run.stop(signal.SIGINT) == 0
     assert "nothing is left running" in run.out.read_text()
@@ -116,8 +114,8 @@ def test_the_second_run_keeps_the_data(data: Path) -> None:
 
     with up(data, *QUIET) as run:
         again = run.until_ready()
-        assert [line["action"] for line in before] == ["organization.created", "member.joined"]
-        assert audit(again, first["token"]) == before
+        assert [line["action"] for line in before][:2] == ["organization.created", "member.joined"]
+        assert audit(again, first["token"])[: len(before)] == before
         assert again["addresses"] == first["addresses"]
         assert (data / "secrets.json").read_text() == secrets
         assert again["token"] != first["token"], "new people in every run"
@@ -162,7 +160,8 @@ def test_what_a_killed_supervisor_left_is_stopped_by_the_next(data: Path) -> Non
         again = run.until_ready()
         assert [name for name, (pid, was_born) in left.items() if born(pid) == was_born] == []
         assert again["addresses"] == first["addresses"]
-        assert len(audit(again, first["token"])) == 2
+        kept = [line["action"] for line in audit(again, first["token"])]
+        assert kept[:2] == ["organization.created", "member.joined"]
         assert run.stop() == 0
     assert_nothing_is_left(data)
 

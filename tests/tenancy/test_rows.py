@@ -303,11 +303,18 @@ def test_a_colleague_is_seen_and_a_stranger_is_not(conn: Conn) -> None:
     assert [row["id"] for row in conn.execute("SELECT id FROM tenure.users")] == [BOB]
 
 
-def test_a_colleague_is_not_written(conn: Conn) -> None:
-    """A10: a person is written by herself only."""
-    enter(conn, "tenure_app", A, BOB)
-    changed = conn.execute("UPDATE tenure.users SET name = 'x' RETURNING id").fetchall()
-    assert [row["id"] for row in changed] == [BOB]
+WHO_BELONGS_WHERE = ("organizations", "users", "memberships", "membership_history", "seats")
+
+
+@pytest.mark.parametrize("table", WHO_BELONGS_WHERE)
+def test_who_belongs_where_is_written_by_no_request(conn: Conn, table: str) -> None:
+    """A10, M6: a role, a seat or a ban is no row that a tenant's own request may change."""
+    may = conn.execute(
+        "SELECT has_any_column_privilege('tenure_app', %s, 'INSERT, UPDATE') AS may,"
+        " has_table_privilege('tenure_app', %s, 'DELETE, TRUNCATE') AS more",
+        (f"tenure.{table}", f"tenure.{table}"),
+    )
+    assert may.fetchone() == {"may": False, "more": False}
 
 
 @pytest.mark.parametrize("column", ["body", "kind", "subject_id", "note"])

@@ -215,6 +215,12 @@ class Life:
         except TenureError as exc:
             await self.put_off(hand.claim, exc)
             return exc.code
+        subject = hand.claim.subject
+        last = await self.desk.rows(
+            "SELECT fence FROM tenure.subjects WHERE kind = %s AND id = %s", *subject
+        )
+        if last[0]["fence"] != hand.claim.fence:
+            raise AssertionError(f"{subject} was written by somebody who had lost it")
         return "written"
 
     async def overtake(self) -> str | None:

@@ -112,6 +112,14 @@ async def drop_user(act: Act, external_id: str, grave: rules.Grave) -> Decision:
     return decided(_over(grave), verdict="applied", user_id=known.id, details=details)
 
 
+async def hold_organization(act: Act, external_id: str) -> None:
+    """Take every lock that the end of an organization takes, before its log is written in."""
+    await store.lock_names(act.tx, act.provider, [external_id])
+    known = await store.lock_organization(act.tx, act.provider, external_id)
+    if known is not None:
+        await roster.lock_seats(act.tx, known.id)
+
+
 async def drop_organization(act: Act, external_id: str, grave: rules.Grave) -> Decision:
     """Bury an organization: its memberships end with it, in the same transaction."""
     await store.lock_names(act.tx, act.provider, [external_id])

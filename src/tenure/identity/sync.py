@@ -118,6 +118,8 @@ class Inbound:
         )
         if claim.attempts <= PATIENT and await self._is_hasty(tx, claim.subject, seen):
             raise StaleAnswer("the provider does not show yet what it has just told of")
+        if self.which == "org" and any(one.gone for one in seen.told):
+            await people.hold_organization(act, claim.subject.id)
         made = [await self._write_told(act, claim.subject, told, seen) for told in seen.told]
         if seen.asked:
             act = replace(act, cause="look", asked=True)
