@@ -52,13 +52,15 @@ async def test_a_worker_killed_between_look_and_write_is_followed_by_another(
     await until(lambda: shop.asked("GET /v1/customers/{id}") > 0)
     street.end(first)
     shop.box.control("DELETE", "/faults")
-    (left,) = await shop.rows("SELECT fence, settled_seq FROM tenure.subjects")
+    (left,) = await shop.rows(
+        "SELECT fence, settled_seq FROM tenure.subjects WHERE kind = 'stripe.customer'"
+    )
     assert (left["fence"], left["settled_seq"]) == (1, 0)
 
     street.start("work")
 
     await converged(shop, customer)
-    (row,) = await shop.rows("SELECT fence FROM tenure.subjects")
+    (row,) = await shop.rows("SELECT fence FROM tenure.subjects WHERE kind = 'stripe.customer'")
     assert row["fence"] >= 2
 
 
@@ -100,16 +102,22 @@ async def test_while_stripe_fails_a_subject_is_put_off_and_converges_after(
     street.start("work")
 
     async def is_put_off() -> bool:
-        rows = await shop.rows("SELECT attempts, last_error FROM tenure.subjects")
+        rows = await shop.rows(
+            "SELECT attempts, last_error FROM tenure.subjects WHERE kind = 'stripe.customer'"
+        )
         return bool(rows[0]["last_error"] and rows[0]["attempts"] >= 2)
 
     await until(is_put_off)
-    (row,) = await shop.rows("SELECT last_error FROM tenure.subjects")
+    (row,) = await shop.rows(
+        "SELECT last_error FROM tenure.subjects WHERE kind = 'stripe.customer'"
+    )
     assert row["last_error"].startswith("billing.stripe_failed")
     shop.box.control("DELETE", "/faults")
 
     await converged(shop, customer)
-    (row,) = await shop.rows("SELECT last_error, attempts FROM tenure.subjects")
+    (row,) = await shop.rows(
+        "SELECT last_error, attempts FROM tenure.subjects WHERE kind = 'stripe.customer'"
+    )
     assert (row["last_error"], row["attempts"]) == (None, 0)
 
 
