@@ -21,7 +21,7 @@ bench: .venv/dev       ## measure, print a table, write bench/results.json
 
 world: .venv/dev       ## many randomized lives against the simulated providers
 	@TENURE_WORLD_LIVES=1000 $(BIN)/pytest tests/world/test_stripe_world.py --timeout 3600
-	@TENURE_WORLD_LIVES=10000 $(BIN)/pytest -n 2 tests/world/test_identity_world.py --timeout 3600
+	@TENURE_WORLD_LIVES=10000 $(BIN)/pytest -n 2 tests/world/test_identity_world.py tests/world/test_supabase_world.py --timeout 3600
 
 docs: .venv/dev        ## write the generated pages anew
 	@$(BIN)/python scripts/docs.py
