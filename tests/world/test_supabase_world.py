@@ -63,7 +63,8 @@ async def live(scene: Scene, db: Db, clock: StoppedClock, seed: int) -> None:
             await drain(db, inbound, PACE, ids)
     scene.conn.execute("SET session_replication_role = origin")
     clock.tick(timedelta(minutes=2))
-    walker = Walker(directory=directory, db=db, clock=clock, ids=ids)
+    policy = Policy(absence_limit=UNLIMITED)  # as the worker's: our own database is the right one
+    walker = Walker(directory=directory, db=db, clock=clock, ids=ids, policy=policy)
     async for _ in walker.walk():
         pass
     await drain(db, inbound, PACE, ids)

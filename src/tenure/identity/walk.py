@@ -14,7 +14,7 @@ from tenure.base.db import Db, Tx
 from tenure.base.ids import Ids
 from tenure.base.log import log
 from tenure.identity import decisions, members, people, store, walk_store
-from tenure.identity.act import Act, Policy
+from tenure.identity.act import UNLIMITED, Act, Policy
 from tenure.identity.directory import Directory, pair_of
 from tenure.identity.errors import ProviderFailed
 from tenure.identity.instance import Instance
@@ -74,7 +74,8 @@ class Walker:
         )
         async with self.db.statement() as tx:
             is_first = await store.count_living(tx, self.directory.provider, most=1) == 0
-        if not is_first:  # or strangers would be written as ours, and ours be missing
+        may_err = self.policy.absence_limit != UNLIMITED
+        if may_err and not is_first:  # or strangers would be written as ours, and ours be missing
             await Instance(directory=self.directory, db=self.db, clock=self.clock).check()
         if self.only_look:
             return new
